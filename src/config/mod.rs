@@ -1,0 +1,240 @@
+//! What was written in flags, environment and file becomes one valid [`Config`], or a list of every mistake.
+//!
+//! The rest of the program sees only the types of this file. They hold references to secrets (a variable's name, a
+//! file's path), and the one secret that may be written in the file itself is a [`Secret`].
+
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use http::{HeaderName, uri::Authority};
+
+use crate::secret::Secret;
+
+/// Everything that is set, checked and complete.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the proxy takes requests; at least one.
+    pub listen: Vec<Listen>,
+    /// Where health is served; `None` is `"off"`.
+    pub admin: Option<SocketAddr>,
+    /// Threads that serve requests and share nothing.
+    pub workers: NonZeroUsize,
+    /// Who may borrow the credentials.
+    pub guard: Guard,
+    /// Bounds on what clients may take.
+    pub limits: Limits,
+    /// What is logged and how.
+    pub log: Log,
+    /// At least one; mounts are distinct.
+    pub stages: Vec<Stage>,
+}
+
+/// An address to listen on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// `"127.0.0.1:8080"`; port 0 picks a free one.
+    Tcp(SocketAddr),
+    /// `"unix:/path"`.
+    Unix(PathBuf),
+}
+
+/// Who may borrow the credentials.
+#[derive(Debug, Clone, Default)]
+pub struct Guard {
+    /// Names accepted in `Host` beside the loopback ones: lower case, without a port.
+    pub allowed_hosts: Vec<String>,
+}
+
+/// Bounds on what clients may take. All durations and sizes are positive.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of one request body. API Gateway takes 10 MiB.
+    pub max_body: u64,
+    /// Bytes of all request bodies that are held at once; at least `max_body`.
+    pub max_buffered: u64,
+    /// How long a request waits for its share of `max_buffered` before 503.
+    pub buffer_wait: Duration,
+    /// Open client connections.
+    pub max_connections: usize,
+    /// From a connection's first moment, or a request's first byte, to the end of the request head.
+    pub header_timeout: Duration,
+    /// Between two pieces of a request body.
+    pub body_timeout: Duration,
+    /// How long requests under way may take to end after SIGINT or SIGTERM.
+    pub drain_timeout: Duration,
+}
+
+/// What is logged and how.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// Text, JSON, or (`None`) text on a terminal and JSON otherwise.
+    pub format: Option<LogFormat>,
+    /// A filter as `RUST_LOG` takes it.
+    pub filter: String,
+    /// Whether each request gets a line.
+    pub access: bool,
+}
+
+/// How a line of log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// One API Gateway stage (or other AWS service) and where it appears locally.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    /// For logs and messages.
+    pub name: String,
+    /// Where requests go.
+    pub url: StageUrl,
+    /// The local path prefix: `/`, or `/orders` without a slash at its end.
+    pub mount: String,
+    /// The region in the credential scope. For a stage without IAM routes it may be unknown and empty.
+    pub region: String,
+    /// The service in the credential scope: `execute-api` for API Gateway.
+    pub service: String,
+    /// Where the credentials come from.
+    pub credentials: Credentials,
+    /// Where the API key comes from, if the stage has one.
+    pub api_key: Option<ApiKey>,
+    /// Headers to sign beside the standard ones; never hop-by-hop ones.
+    pub signed_headers: Vec<HeaderName>,
+    /// Dial this host and port; `Host` and SNI stay the url's.
+    pub connect_to: Option<(String, u16)>,
+    /// PEM file of roots that are trusted beside the platform's.
+    pub ca_bundle: Option<PathBuf>,
+    /// Bounds on waiting for the stage.
+    pub timeouts: Timeouts,
+    /// What may be sent twice.
+    pub retry: Retry,
+    /// The first that matches decides. Without one: IAM, and the API key when there is one.
+    pub routes: Vec<Route>,
+}
+
+/// A stage's URL in the parts that the data path needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageUrl {
+    /// Whether to speak TLS. `false` only to loopback and `*.localhost`.
+    pub tls: bool,
+    /// The `Host` that is sent and signed: lower case, without the scheme's default port.
+    pub authority: Authority,
+    /// The name or address alone, for SNI and dialling (an IPv6 address without brackets).
+    pub host: String,
+    /// The port to dial.
+    pub port: u16,
+    /// `""` or `/prod`: never with a slash at its end.
+    pub path: String,
+}
+
+/// Where a stage's credentials come from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Credentials {
+    /// A profile of the AWS configuration files; wins over keys in the environment.
+    pub profile: Option<String>,
+    /// Exactly this source; `None` is the whole chain (or the profile, when one is named).
+    pub source: Option<CredentialSource>,
+    /// A role to assume with them.
+    pub role: Option<Role>,
+    /// The region for the SDK's own calls when neither profile nor environment names one.
+    pub fallback_region: String,
+}
+
+/// A single source of credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CredentialSource {
+    /// `AWS_ACCESS_KEY_ID` and its companions.
+    Environment,
+    /// The profile (by `profile`, else `AWS_PROFILE`, else `default`).
+    Profile,
+    /// The ECS or EKS Pod Identity endpoint.
+    Container,
+    /// The EC2 instance metadata service, version 2.
+    Imds,
+    /// `AWS_WEB_IDENTITY_TOKEN_FILE` and `AWS_ROLE_ARN` (EKS IRSA).
+    WebIdentity,
+}
+
+/// A role to assume through STS.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Role {
+    /// `arn:aws:iam::123456789012:role/caller`
+    pub arn: String,
+    /// Cleaned to STS's alphabet and 64 characters.
+    pub session_name: Option<String>,
+    /// STS's `ExternalId`.
+    pub external_id: Option<String>,
+    /// 15 minutes to 12 hours; STS's default is an hour.
+    pub duration: Option<Duration>,
+}
+
+/// Where the API key comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApiKey {
+    /// Written in the configuration file itself.
+    Value(Secret),
+    /// An environment variable's name.
+    Env(String),
+    /// A file, read again when it changes; white space around the key is dropped.
+    File(PathBuf),
+    /// A command whose standard output is the key.
+    Command(Vec<String>),
+}
+
+/// Bounds on waiting for a stage. None is a total: an answer may stream for 15 minutes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// TCP connection and TLS handshake.
+    pub connect: Duration,
+    /// From the request's last byte to the head of the answer.
+    pub first_byte: Duration,
+    /// Between two pieces of an answer's body.
+    pub idle: Duration,
+}
+
+/// What may be sent twice when a pooled connection dies under a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Only what was provably not sent.
+    Never,
+    /// That, and GET, HEAD and OPTIONS cut before any answer.
+    Safe,
+}
+
+/// One rule: requests whose local path below the mount matches need this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// `/auth/api-key` matches itself; `/orders/*` what lies below; `*` within a segment matches within it.
+    pub path: String,
+    /// What the gateway asks for there.
+    pub auth: Auth,
+}
+
+/// What the gateway asks for on a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Auth {
+    /// Nothing that this proxy adds.
+    None,
+    /// `x-api-key`.
+    ApiKey,
+    /// A SigV4 signature.
+    Iam,
+    /// Both.
+    IamAndApiKey,
+}
+
+impl Auth {
+    /// Whether the request is signed.
+    #[must_use]
+    pub const fn signs(self) -> bool {
+        matches!(self, Self::Iam | Self::IamAndApiKey)
+    }
+
+    /// Whether the API key is put in.
+    #[must_use]
+    pub const fn keyed(self) -> bool {
+        matches!(self, Self::ApiKey | Self::IamAndApiKey)
+    }
+}
