@@ -1,0 +1,99 @@
+//! The canonical request and the string to sign.
+//!
+//! Source: steps 1 and 3 of AWS's "Create a signed AWS API request".
+
+use http::{HeaderMap, HeaderName};
+use sha2::{Digest as _, Sha256};
+
+use super::{ALGORITHM, AmzDate, PathRules, Scope, SignedHeaders, query::canonical_query_into};
+
+/// What is signed of a request, as it is sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// `GET`
+    pub method: &'a str,
+    /// The path on the wire.
+    pub path: &'a str,
+    /// The query on the wire, in strict spelling; empty when there is none.
+    pub query: &'a str,
+    /// All headers that are sent, `host` and `x-amz-date` among them.
+    pub headers: &'a HeaderMap,
+    /// SHA-256 of the body in lower-case hexadecimal.
+    pub payload_hash: &'a str,
+}
+
+/// A canonical request in a buffer that is used again for the next one.
+#[derive(Debug, Default)]
+pub struct CanonicalRequest {
+    text: Vec<u8>,
+    scratch: String,
+    signed: SignedHeaders,
+}
+
+impl CanonicalRequest {
+    /// Builds the canonical request of `request`, signing the standard headers and `extra`.
+    pub fn build(&mut self, request: &Request<'_>, rules: PathRules, extra: &[HeaderName]) {
+        self.signed.choose(request.headers, extra);
+        self.text.clear();
+        self.scratch.clear();
+        self.scratch.push_str(request.method);
+        self.scratch.push('\n');
+        rules.canonical_into(&mut self.scratch, request.path);
+        self.scratch.push('\n');
+        canonical_query_into(&mut self.scratch, request.query);
+        self.scratch.push('\n');
+        self.text.extend_from_slice(self.scratch.as_bytes());
+        self.signed.canonical_into(&mut self.text, request.headers);
+        self.scratch.clear();
+        self.scratch.push('\n');
+        self.signed.list_into(&mut self.scratch);
+        self.scratch.push('\n');
+        self.scratch.push_str(request.payload_hash);
+        self.text.extend_from_slice(self.scratch.as_bytes());
+    }
+
+    /// The canonical request. Header values may hold bytes that are not UTF-8.
+    #[must_use]
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// The names that are signed.
+    #[must_use]
+    pub const fn signed_headers(&self) -> &SignedHeaders {
+        &self.signed
+    }
+
+    /// SHA-256 of the canonical request.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        Sha256::digest(&self.text).into()
+    }
+}
+
+/// Writes the string to sign over what `out` held.
+pub fn string_to_sign(out: &mut String, date: &AmzDate, scope: Scope<'_>, canonical_hash: &[u8; 32]) {
+    out.clear();
+    for part in [ALGORITHM, "\n", date.as_str(), "\n"] {
+        out.push_str(part);
+    }
+    credential_scope_into(out, date, scope);
+    out.push('\n');
+    hex_into(out, canonical_hash);
+}
+
+/// Appends `20150830/us-east-1/execute-api/aws4_request`.
+pub(super) fn credential_scope_into(out: &mut String, date: &AmzDate, scope: Scope<'_>) {
+    for part in [date.day(), "/", scope.region, "/", scope.service, "/aws4_request"] {
+        out.push_str(part);
+    }
+}
+
+/// Appends bytes in lower-case hexadecimal.
+pub(crate) fn hex_into(out: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        out.push(DIGITS[usize::from(byte >> 4)] as char);
+        out.push(DIGITS[usize::from(byte & 15)] as char);
+    }
+}

@@ -1,0 +1,93 @@
+//! `x-amz-date` and the scope's day, from a time that is given.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A moment as SigV4 writes it: `20150830T123600Z`, in UTC, to the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AmzDate {
+    text: [u8; 16],
+    at: SystemTime,
+}
+
+impl AmzDate {
+    /// Formats a moment; times before 1970 or after 9999 count as the nearest of these.
+    #[must_use]
+    pub fn new(at: SystemTime) -> Self {
+        const LAST: Duration = Duration::from_secs(253_402_300_799);
+        let at = UNIX_EPOCH + at.duration_since(UNIX_EPOCH).unwrap_or_default().min(LAST);
+        let rfc3339 = humantime::format_rfc3339_seconds(at).to_string();
+        let mut text = [b'0'; 16];
+        let kept = rfc3339.bytes().filter(|byte| !matches!(byte, b'-' | b':'));
+        text.iter_mut().zip(kept).for_each(|(slot, byte)| *slot = byte);
+        Self { text, at }
+    }
+
+    /// `20150830T123600Z`
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.text).expect("only ASCII was written")
+    }
+
+    /// `20150830`
+    #[must_use]
+    pub fn day(&self) -> &str {
+        &self.as_str()[..8]
+    }
+
+    /// The moment itself.
+    #[must_use]
+    pub const fn at(&self) -> SystemTime {
+        self.at
+    }
+}
+
+/// Formats a moment once a second instead of once a request.
+#[derive(Debug, Default)]
+pub struct DateCache {
+    last: Option<(u64, AmzDate)>,
+}
+
+impl DateCache {
+    /// The moment's date, taken from the last call when that was in the same second.
+    pub fn at(&mut self, at: SystemTime) -> AmzDate {
+        let second = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        match self.last {
+            Some((of, date)) if of == second => date,
+            _ => {
+                let date = AmzDate::new(at);
+                self.last = Some((second, date));
+                date
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AmzDate, DateCache};
+    use std::time::{Duration, UNIX_EPOCH};
+
+    #[test]
+    fn dates() {
+        for (seconds, text) in [
+            (0, "19700101T000000Z"),
+            (1_440_938_160, "20150830T123600Z"),
+            (951_782_400, "20000229T000000Z"),
+            (u64::from(u32::MAX), "21060207T062815Z"),
+            (999_999_999_999, "99991231T235959Z"),
+        ] {
+            let date = DateCache::default().at(UNIX_EPOCH + Duration::from_secs(seconds));
+            assert_eq!((date.as_str(), date.day()), (text, &text[..8]));
+        }
+        assert_eq!(AmzDate::new(UNIX_EPOCH - Duration::from_secs(9)).as_str(), "19700101T000000Z");
+    }
+
+    #[test]
+    fn the_cache_follows_the_clock_both_ways() {
+        let mut cache = DateCache::default();
+        for seconds in [100, 100, 101, 7] {
+            let at = UNIX_EPOCH + Duration::from_secs(seconds);
+            assert_eq!(cache.at(at), AmzDate::new(at));
+        }
+    }
+}
