@@ -1,0 +1,143 @@
+//! Request bodies that can be sent again, and answer bodies that give their connection back.
+
+use std::{
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::pool::Lease;
+use crate::coarse::Deadline;
+
+/// A request body in the pieces in which it came; a clone shares them.
+#[derive(Debug, Clone, Default)]
+pub struct Chunks {
+    pieces: Option<Rc<[Bytes]>>,
+    next: usize,
+    left: u64,
+}
+
+impl Chunks {
+    /// A body of these pieces.
+    #[must_use]
+    pub fn new(pieces: Vec<Bytes>) -> Self {
+        let left = pieces.iter().map(|piece| piece.len() as u64).sum();
+        Self { pieces: (left > 0).then(|| pieces.into()), next: 0, left }
+    }
+
+    /// Bytes that are still to be sent.
+    #[must_use]
+    pub const fn len(&self) -> u64 {
+        self.left
+    }
+
+    /// Whether there is nothing to send.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.left == 0
+    }
+}
+
+impl Body for Chunks {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let piece = self.pieces.as_ref().and_then(|pieces| pieces.get(self.next)).cloned();
+        Poll::Ready(piece.map(|piece| {
+            self.next += 1;
+            self.left -= piece.len() as u64;
+            Ok(Frame::data(piece))
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+/// Why an answer ended early. The client is given no end either, so that it cannot take it for whole.
+#[derive(Debug, thiserror::Error)]
+pub enum Cut {
+    /// The stage broke off.
+    #[error("the stage broke off its answer")]
+    Broken(#[source] hyper::Error),
+    /// Nothing came for `timeouts.idle`.
+    #[error("the stage's answer stalled")]
+    Idle,
+}
+
+/// An answer's body as it comes. Read to its end, it puts its connection back into the pool.
+pub struct AnswerBody {
+    incoming: Incoming,
+    lease: Option<Lease>,
+    idle: Option<Deadline>,
+    limit: Duration,
+}
+
+impl AnswerBody {
+    pub(super) fn new(incoming: Incoming, lease: Lease, limit: Duration) -> Self {
+        let mut body = Self { incoming, lease: Some(lease), idle: None, limit };
+        if body.incoming.is_end_stream() {
+            body.give_back();
+        }
+        body
+    }
+
+    fn give_back(&mut self) {
+        self.idle = None;
+        if let Some(lease) = self.lease.take() {
+            lease.give_back();
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let this = self.get_mut();
+        match Pin::new(&mut this.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if this.incoming.is_end_stream() {
+                    this.give_back();
+                } else if let Some(idle) = &mut this.idle {
+                    idle.restart(this.limit);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(Cut::Broken(error)))),
+            Poll::Ready(None) => {
+                this.give_back();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                let idle = this.idle.get_or_insert_with(|| Deadline::after(this.limit));
+                ready!(Pin::new(idle).poll(cx));
+                this.lease = None;
+                Poll::Ready(Some(Err(Cut::Idle)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

@@ -1,0 +1,146 @@
+//! Kept connections to one stage on one thread. The one used last is taken first, so that the others can age out.
+//!
+//! hyper-util's legacy client hashes a pool key and locks for each request, and sends twice on its own; here a stage
+//! has its own list, and only `proxy::attempt` decides to send twice.
+
+use std::{
+    cell::RefCell,
+    rc::{Rc, Weak},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{Request, Response};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+
+use super::{
+    body::{AnswerBody, Chunks},
+    dial::Dialer,
+    failure::{Failure, Sent},
+};
+use crate::{
+    coarse,
+    config::{Stage, Timeouts},
+};
+
+/// How long an idle connection is kept. API Gateway does not say how long it keeps its end; any pooled connection may
+/// be dead, and `attempt` knows what to do then.
+const KEEP: Duration = Duration::from_secs(55);
+
+/// The connections to one stage.
+pub struct Pool {
+    dialer: Dialer,
+    timeouts: Timeouts,
+    idle: RefCell<Vec<Idle>>,
+}
+
+struct Idle {
+    sender: SendRequest<Chunks>,
+    since: Instant,
+}
+
+/// A connection that is in use; dropped, it is closed.
+pub(super) struct Lease {
+    sender: SendRequest<Chunks>,
+    pool: Weak<Pool>,
+    reused: bool,
+}
+
+/// An answer, and how it was had.
+pub struct Answer {
+    /// Its head, and its body as it comes.
+    pub response: Response<AnswerBody>,
+    /// Whether the connection came from the pool.
+    pub reused: bool,
+}
+
+impl Pool {
+    /// An empty pool; `tls` is given exactly when the stage's url asks for it.
+    #[must_use]
+    pub fn new(stage: &Stage, tls: Option<Arc<ClientConfig>>) -> Rc<Self> {
+        let dialer = Dialer::new(&stage.url, stage.connect_to.as_ref(), tls, stage.timeouts.connect);
+        Rc::new(Self { dialer, timeouts: stage.timeouts, idle: RefCell::default() })
+    }
+
+    /// Sends `request` on a kept connection, or on a new one (`fresh` asks for that), and waits for the head of the
+    /// answer.
+    ///
+    /// # Errors
+    /// [`Failure`], which says how much of the request the stage can have seen.
+    pub async fn send(self: &Rc<Self>, request: Request<Chunks>, fresh: bool) -> Result<Answer, Failure> {
+        let kept = if fresh { None } else { self.take().await };
+        let mut lease = match kept {
+            Some(lease) => lease,
+            None => self.connect().await?,
+        };
+        let sending = lease.sender.try_send_request(request);
+        let response = match coarse::timeout(self.timeouts.first_byte, sending).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(mut error)) => {
+                let unsent = error.take_message().is_some();
+                return Err(broken(error.into_error(), unsent, lease.reused));
+            }
+            Err(coarse::Elapsed) => return Err(Failure::FirstByteTimeout),
+        };
+        let reused = lease.reused;
+        let response = response.map(|body| AnswerBody::new(body, lease, self.timeouts.idle));
+        Ok(Answer { response, reused })
+    }
+
+    async fn take(self: &Rc<Self>) -> Option<Lease> {
+        loop {
+            let Idle { mut sender, since } = self.idle.borrow_mut().pop()?;
+            // It may be a moment behind: the answer's last piece arrived, and its task has yet to see that.
+            let usable = since.elapsed() < KEEP && (sender.is_ready() || sender.ready().await.is_ok());
+            if usable {
+                return Some(Lease { sender, pool: Rc::downgrade(self), reused: true });
+            }
+        }
+    }
+
+    async fn connect(self: &Rc<Self>) -> Result<Lease, Failure> {
+        let stream = self.dialer.dial().await?;
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(128 << 10)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|source| Failure::Broken { sent: Sent::Nothing, source })?;
+        // The task notices by itself when the stage closes an idle connection.
+        tokio::task::spawn_local(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection to the stage ended");
+            }
+        });
+        Ok(Lease { sender, pool: Rc::downgrade(self), reused: false })
+    }
+
+    /// Closes what has been idle for too long.
+    pub fn sweep(&self) {
+        self.idle.borrow_mut().retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < KEEP);
+    }
+}
+
+impl Lease {
+    pub(super) fn give_back(self) {
+        let Self { sender, pool, .. } = self;
+        if let Some(pool) = pool.upgrade()
+            && !sender.is_closed()
+        {
+            pool.idle.borrow_mut().push(Idle { sender, since: Instant::now() });
+        }
+    }
+}
+
+fn broken(source: hyper::Error, unsent: bool, reused: bool) -> Failure {
+    if source.is_parse() || source.is_parse_too_large() || source.is_parse_status() {
+        return Failure::Garbage { source };
+    }
+    let sent = match (unsent, reused) {
+        (true, _) => Sent::Nothing,
+        (false, true) => Sent::MaybeOnPooled,
+        (false, false) => Sent::Maybe,
+    };
+    Failure::Broken { sent, source }
+}
