@@ -1,0 +1,99 @@
+//! Starts logging: the line a request through `access`, everything else through `tracing_subscriber`'s own formats.
+//!
+//! All of it goes to standard error: text on a terminal, JSON otherwise. A log that cannot be written (a full disk, a
+//! closed pipe) never stops a request.
+
+use std::io::{self, IsTerminal as _};
+
+use tracing::{Metadata, level_filters::LevelFilter};
+use tracing_subscriber::{
+    EnvFilter, Layer as _,
+    filter::{FilterExt as _, filter_fn},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
+
+use super::{
+    access::{AccessLayer, Writer},
+    record::ACCESS,
+    scrub::Scrubbed,
+};
+use crate::config::{Log, LogFormat};
+
+/// Crates that print what they handle, each with the most that it may say, whatever the filter asks for.
+/// `aws-sigv4` prints `x-api-key` in clear at TRACE; `aws-config` prints `credential_process`'s standard error.
+const CAPS: &[(&str, LevelFilter)] = &[
+    ("aws_config", LevelFilter::OFF),
+    ("aws_sigv4", LevelFilter::OFF),
+    ("aws_", LevelFilter::WARN),
+    ("h2", LevelFilter::INFO),
+    ("hyper", LevelFilter::INFO),
+    ("rustls", LevelFilter::INFO),
+    ("tokio_rustls", LevelFilter::INFO),
+];
+
+fn is_below_cap(metadata: &Metadata<'_>) -> bool {
+    let cap = CAPS.iter().find(|(target, _)| metadata.target().starts_with(target));
+    cap.is_none_or(|(_, most)| metadata.level() <= most)
+}
+
+/// Keeps logging alive; [`Logging::finish`] writes what is still held back.
+pub struct Logging {
+    writer: Writer,
+}
+
+impl Logging {
+    /// Writes what is still held back. Each worker has flushed its own lines before it ended.
+    pub fn finish(self) {
+        self.writer.finish();
+    }
+}
+
+/// The filter is not one.
+#[derive(Debug, thiserror::Error)]
+#[error("log.filter: {0}")]
+pub struct BadFilter(#[from] tracing_subscriber::filter::ParseError);
+
+/// Installs the subscriber of the process.
+///
+/// # Errors
+/// [`BadFilter`] when `settings.filter` cannot be parsed.
+pub fn start(settings: &Log) -> Result<Logging, BadFilter> {
+    let terminal = io::stderr().is_terminal();
+    let format = settings.format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
+    let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let filter = || EnvFilter::builder().parse(&settings.filter);
+    let writer = Writer::start();
+
+    let access = settings.access.then(|| AccessLayer::new(&writer, format, colour));
+    let access = access.with_filter(filter()?.and(filter_fn(|metadata| metadata.target() == ACCESS)));
+
+    let diagnostics = tracing_subscriber::fmt::layer().with_writer(|| Scrubbed(io::stderr())).with_ansi(colour);
+    let diagnostics = match format {
+        LogFormat::Text => diagnostics.with_target(false).compact().boxed(),
+        LogFormat::Json => diagnostics.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+    };
+    let allowed = filter_fn(|metadata| metadata.target() != ACCESS && is_below_cap(metadata));
+    let diagnostics = diagnostics.with_filter(filter()?.and(allowed));
+
+    tracing_subscriber::registry().with(access).with(diagnostics).init();
+    Ok(Logging { writer })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CAPS;
+    use tracing::level_filters::LevelFilter;
+
+    #[test]
+    fn the_crates_that_print_secrets_are_capped_below_trace() {
+        let cap = |target: &str| CAPS.iter().find(|(name, _)| target.starts_with(name)).map(|(_, most)| *most);
+        for target in ["aws_sigv4::http_request::sign", "aws_config::credential_process"] {
+            assert_eq!(cap(target), Some(LevelFilter::OFF), "{target}");
+        }
+        for target in ["aws_smithy_runtime::client::orchestrator", "aws_sdk_sts", "h2::codec", "hyper::proto"] {
+            assert!(cap(target).is_some_and(|most| most < LevelFilter::DEBUG), "{target}");
+        }
+        assert_eq!(cap("countersign::server"), None);
+    }
+}

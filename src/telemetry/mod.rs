@@ -1,0 +1,15 @@
+//! What is written down about a run: one line a request, and diagnostics. A leaf: it knows no other module's types.
+//!
+//! Can a secret escape? Four things stand against it: secrets have a type that does not print (`secret`), records hold
+//! no header, body or query, crates that print what they handle are capped whatever the filter says (`log`), and
+//! every diagnostic line is searched for the secrets in use before it is written (`scrub`).
+
+mod access;
+mod log;
+mod record;
+mod scrub;
+
+pub use access::{flush, flush_when_due};
+pub use log::{BadFilter, Logging, start};
+pub use record::{ACCESS, Record, RequestId};
+pub use scrub::hide;

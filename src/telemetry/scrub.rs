@@ -1,0 +1,78 @@
+//! The last line of defence: diagnostics are searched for the secrets in use before they are written.
+//!
+//! Diagnostics are rare, so the search costs nothing that matters. Lines about requests do not pass here: they hold
+//! nothing that could be secret.
+
+use std::{
+    io::{self, Write},
+    sync::RwLock,
+};
+
+use memchr::memmem;
+
+use crate::secret::Secret;
+
+static SECRETS: RwLock<Vec<Secret>> = RwLock::new(Vec::new());
+
+/// How many are remembered: credentials change every hour, and old ones have expired.
+const REMEMBERED: usize = 64;
+
+/// Never writes this text again. Texts under eight characters are not remembered: hiding them would hide common words.
+pub fn hide(secret: &Secret) {
+    if secret.expose().len() < 8 {
+        return;
+    }
+    let mut secrets = SECRETS.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if !secrets.contains(secret) {
+        if secrets.len() == REMEMBERED {
+            secrets.remove(0);
+        }
+        secrets.push(secret.clone());
+    }
+}
+
+/// Writes lines to `W` without the secrets. Each write must hold whole lines, as a subscriber's do.
+pub(super) struct Scrubbed<W>(pub W);
+
+impl<W: Write> Write for Scrubbed<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let secrets = SECRETS.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let found = |secret: &&Secret| memmem::find(line, secret.expose().as_bytes()).is_some();
+        if !secrets.iter().any(|secret| found(&secret)) {
+            self.0.write_all(line)?;
+            return Ok(line.len());
+        }
+        let mut text = line.to_vec();
+        for secret in secrets.iter() {
+            let secret = secret.expose().as_bytes();
+            while let Some(at) = memmem::find(&text, secret) {
+                text.splice(at..at + secret.len(), *b"[hidden]");
+            }
+        }
+        self.0.write_all(&text)?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Scrubbed, hide};
+    use crate::secret::Secret;
+    use std::io::Write as _;
+
+    #[test]
+    fn secrets_in_use_are_hidden_wherever_they_stand() {
+        hide(&Secret::new("canary-one-0123"));
+        hide(&Secret::new("canary-two/+=="));
+        hide(&Secret::new("short"));
+        let mut out = Scrubbed(Vec::new());
+        out.write_all(b"a canary-one-0123canary-one-0123 canary-two/+== short\n").unwrap();
+        out.write_all(b"nothing here\n").unwrap();
+        let text = String::from_utf8(out.0).unwrap();
+        assert_eq!(text, "a [hidden][hidden] [hidden] short\nnothing here\n");
+    }
+}
