@@ -1,0 +1,79 @@
+//! The only place that decides to send, and to send again.
+//!
+//! A request is sent a second time only when
+//!
+//! 1. nothing of it can have reached the stage: a pooled connection turned out to be dead before a byte was written;
+//! 2. or a pooled connection broke before any answer, the method is safe (GET, HEAD, OPTIONS; RFC 9110 section 9.2.1)
+//!    and the stage's `retry` is `"safe"`, the default.
+//!
+//! The second time goes over a new connection and is signed anew. Nothing is sent a third time.
+
+use std::{rc::Rc, time::SystemTime};
+
+use http::{HeaderMap, HeaderValue, Method, Response};
+
+use super::{
+    api_key::Keyed,
+    forward::forward,
+    identity,
+    refusal::{Code, Refusal},
+    sign::sign,
+    stage::Stage,
+};
+use crate::{
+    config::Retry,
+    telemetry::Record,
+    upstream::{AnswerBody, Failure, Sent},
+};
+
+/// What the stage answered, with what `respond` needs to know of the request.
+pub struct Answered {
+    pub(super) response: Response<AnswerBody>,
+    pub(super) stage: Rc<Stage>,
+    pub(super) local_host: HeaderValue,
+    pub(super) record: Rc<Record>,
+    /// The secrets that were sent, which the stage may echo: session token and API key.
+    pub(super) secrets: [Option<HeaderValue>; 2],
+}
+
+/// Signs and sends until there is an answer or a reason not to go on.
+pub(super) async fn attempt(request: Keyed) -> Result<Answered, Refusal> {
+    let mut fresh = false;
+    loop {
+        let headers = complete(&request).await?;
+        let secrets = ["x-amz-security-token", "x-api-key"].map(|name| headers.get(name).cloned());
+        match forward(&request, headers, fresh).await {
+            Ok(answer) => {
+                let Keyed { head, .. } = request;
+                let (stage, local_host, record) = (head.stage, head.local_host, head.record);
+                return Ok(Answered { response: answer.response, stage, local_host, record, secrets });
+            }
+            Err(failure) if !fresh && may_send_again(&failure, &request) => fresh = true,
+            Err(failure) => return Err(failure.into()),
+        }
+    }
+}
+
+/// The headers to send: signed now, where the route asks for that.
+async fn complete(request: &Keyed) -> Result<HeaderMap, Refusal> {
+    let head = &request.head;
+    if !head.auth.signs() {
+        return Ok(head.headers.clone());
+    }
+    identity::usable(&head.stage).await?;
+    let identity = head.stage.credentials.load();
+    let Some(identity) = &*identity else { return Err(Code::NoCredentials.into()) };
+    Ok(sign(request, identity, SystemTime::now()))
+}
+
+fn may_send_again(failure: &Failure, request: &Keyed) -> bool {
+    let head = &request.head;
+    match failure.sent() {
+        Sent::Nothing => failure.was_stale(),
+        Sent::MaybeOnPooled => {
+            head.stage.config.retry == Retry::Safe
+                && matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS)
+        }
+        Sent::Maybe => false,
+    }
+}

@@ -1,0 +1,204 @@
+//! Reads the body whole, up to the limit, hashed as it arrives, inside one budget that all requests share.
+//!
+//! Refused are:
+//!
+//! 1. a body that is signed piece by piece (415);
+//! 2. a body past `limits.max_body` (413), before it is read where `Content-Length` tells;
+//! 3. a body for which the budget has no room in time (503);
+//! 4. a body that the client breaks off (400) or stops sending (408): it is never forwarded.
+//!
+//! The pieces stay as they came, but those under 4 KiB are merged: a body sent byte by byte would otherwise cost many
+//! times the bytes that it was charged for.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::Either;
+use http::{HeaderValue, Method, header};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use sha2::{Digest as _, Sha256};
+use tower::Service;
+
+use super::{
+    refusal::{Code, Refusal},
+    sanitize::{Head, Sanitized},
+    stage::{Shared, Share},
+};
+use crate::{
+    coarse,
+    sigv4::{EMPTY_SHA256, hex_into},
+    upstream::Chunks,
+};
+
+/// Pieces below this size are copied together.
+const SMALL: usize = 4 << 10;
+/// What a body of unknown length asks the budget for at a time.
+const STEP: u32 = 64 << 10;
+
+/// A request whose body is in hand.
+pub struct Buffered {
+    pub(super) head: Head,
+    pub(super) body: Body,
+}
+
+/// A body in hand.
+pub(super) struct Body {
+    pub(super) chunks: Chunks,
+    /// SHA-256, lower-case hexadecimal; `None` for no body.
+    hash: Option<String>,
+    /// Its part of the budget, until the request is done.
+    _share: Option<Share>,
+}
+
+impl Body {
+    /// The payload hash of the canonical request.
+    pub(super) fn hash(&self) -> &str {
+        self.hash.as_deref().unwrap_or(EMPTY_SHA256)
+    }
+}
+
+/// The step.
+#[derive(Clone)]
+pub(super) struct ReadBody<S> {
+    next: S,
+    shared: Rc<Shared>,
+}
+
+impl<S> ReadBody<S> {
+    pub(super) fn new(next: S, shared: &Rc<Shared>) -> Self {
+        Self { next, shared: Rc::clone(shared) }
+    }
+}
+
+/// Boxed only for a request that has a body, where the box is the least of its costs.
+type Reading<R> = Pin<Box<dyn Future<Output = Result<R, Refusal>>>>;
+
+impl<S> Service<Sanitized> for ReadBody<S>
+where
+    S: Service<Buffered, Error = Refusal> + Clone + 'static,
+{
+    type Response = S::Response;
+    type Error = Refusal;
+    type Future = Either<S::Future, Reading<S::Response>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        self.next.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Sanitized) -> Self::Future {
+        if request.body.is_end_stream() && !request.signed_in_pieces {
+            let mut head = request.head;
+            // These methods give a body a meaning, so its absence is said (RFC 9110 section 8.6).
+            if matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
+                head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+            }
+            let body = Body { chunks: Chunks::default(), hash: None, _share: None };
+            return Either::Left(self.next.call(Buffered { head, body }));
+        }
+        let (mut next, shared) = (self.next.clone(), Rc::clone(&self.shared));
+        Either::Right(Box::pin(async move {
+            let buffered = read(request, &shared).await?;
+            next.call(buffered).await
+        }))
+    }
+}
+
+async fn read(request: Sanitized, shared: &Shared) -> Result<Buffered, Refusal> {
+    let Sanitized { mut head, mut body, signed_in_pieces } = request;
+    if signed_in_pieces {
+        return Err(Code::ChunkedSigning.into());
+    }
+    let limits = &shared.config.limits;
+    let announced = body.size_hint().exact();
+    if announced.is_some_and(|length| length > limits.max_body) {
+        return Err(too_large(limits.max_body));
+    }
+    let in_permits = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
+    let mut share = shared.budget.take(announced.map_or(STEP, in_permits)).await?;
+    let mut pieces = Pieces::default();
+    let mut hash = Sha256::new();
+    while let Some(frame) = coarse::timeout(limits.body_timeout, body.frame())
+        .await
+        .map_err(|coarse::Elapsed| Refusal::from(Code::BodyTimeout))?
+    {
+        let Ok(frame) = frame else { return Err(Code::BodyCut.into()) };
+        // Trailers are a hop's own affair here: nothing that is signed can be among them.
+        let Ok(piece) = frame.into_data() else { continue };
+        hash.update(&piece);
+        pieces.push(piece);
+        if pieces.bytes > limits.max_body {
+            return Err(too_large(limits.max_body));
+        }
+        while pieces.bytes > share.num_permits() as u64 {
+            share.merge(shared.budget.take(STEP).await?);
+        }
+    }
+    let chunks = Chunks::new(pieces.finish());
+    head.record.received.set(chunks.len());
+    head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(chunks.len()));
+    let mut hex = String::with_capacity(64);
+    hex_into(&mut hex, &hash.finalize());
+    Ok(Buffered { head, body: Body { chunks, hash: Some(hex), _share: Some(share) } })
+}
+
+fn too_large(limit: u64) -> Refusal {
+    Refusal::because(Code::BodyTooLarge, format!("The body is larger than limits.max_body ({limit} bytes)."))
+}
+
+/// The pieces of a body, small ones merged.
+#[derive(Default)]
+struct Pieces {
+    whole: Vec<Bytes>,
+    tail: BytesMut,
+    bytes: u64,
+}
+
+impl Pieces {
+    fn push(&mut self, piece: Bytes) {
+        self.bytes += piece.len() as u64;
+        if piece.len() < SMALL {
+            self.tail.extend_from_slice(&piece);
+        } else {
+            self.end_tail();
+            self.whole.push(piece);
+        }
+    }
+
+    fn end_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.whole.push(self.tail.split().freeze());
+        }
+    }
+
+    fn finish(mut self) -> Vec<Bytes> {
+        self.end_tail();
+        self.whole
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Pieces, SMALL};
+    use bytes::Bytes;
+
+    #[test]
+    fn small_pieces_are_merged_and_large_ones_kept() {
+        let large = Bytes::from(vec![b'x'; SMALL]);
+        let mut pieces = Pieces::default();
+        for piece in ["a", "b", "c"] {
+            pieces.push(Bytes::from_static(piece.as_bytes()));
+        }
+        pieces.push(large.clone());
+        pieces.push(Bytes::from_static(b"d"));
+        assert_eq!(pieces.bytes, 4 + SMALL as u64);
+        let whole = pieces.finish();
+        assert_eq!(whole, [Bytes::from_static(b"abc"), large.clone(), Bytes::from_static(b"d")]);
+        assert_eq!(whole[1].as_ptr(), large.as_ptr());
+    }
+}

@@ -1,0 +1,34 @@
+//! The current credentials, without a lock or a wait; one bounded wait when what is held has expired, or nothing has
+//! been loaded yet. Expired credentials are never signed with.
+
+use std::time::{Duration, SystemTime};
+
+use super::{
+    refusal::{Code, Refusal},
+    stage::Stage,
+};
+use crate::credentials::Identity;
+
+/// How long a request waits for a refresh: a laptop that wakes up, a container that was throttled.
+const WAIT: Duration = Duration::from_secs(5);
+
+fn is_usable(identity: &Identity) -> bool {
+    identity.expires.is_none_or(|expires| expires > SystemTime::now())
+}
+
+/// Returns once there are credentials that can sign.
+pub(super) async fn usable(stage: &Stage) -> Result<(), Refusal> {
+    let current = &stage.credentials;
+    let held = current.load().as_ref().map(|identity| is_usable(identity));
+    if held == Some(true) {
+        return Ok(());
+    }
+    // With none at all and a known reason, the answer is already clear.
+    let hopeless = held.is_none() && current.problem().is_some();
+    if !hopeless && current.wait_usable(is_usable, WAIT).await.is_some() {
+        return Ok(());
+    }
+    let code = if held.is_some() { Code::CredentialsExpired } else { Code::NoCredentials };
+    let Some(problem) = current.problem() else { return Err(code.into()) };
+    Err(Refusal::because(code, problem.message().to_owned()).with_hint(problem.hint().to_owned()))
+}

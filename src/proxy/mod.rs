@@ -1,0 +1,76 @@
+//! The life of a request, top to bottom: [`chain`] lists the steps in order, one a line, each in a file of its name.
+//!
+//! `record > refuse > guard > route > sanitize > body > api_key > respond > attempt( identity > sign > forward )`
+//!
+//! Each step takes the type that the step before it made and makes its own, so a chain in another order does not
+//! compile: nothing can be signed before the API key is in, or forwarded before the guard has seen it.
+//!
+//! | step | in | back |
+//! |---|---|---|
+//! | `record` | starts the clock, names the request | one line of log |
+//! | `refuse` | | a refusal of any step becomes the proxy's JSON answer |
+//! | `guard` | may this caller borrow the credentials? | |
+//! | `route` | the mount picks the stage, the first matching rule what is required | |
+//! | `sanitize` | what a hop must not pass on, and what the proxy owns, goes | |
+//! | `body` | read whole, hashed as it arrives, inside one budget | |
+//! | `api_key` | `x-api-key` goes in, before signing | |
+//! | `respond` | | echoed secrets are masked, `Location` points back here, the body streams |
+//! | `attempt` | decides to send, and to send again | |
+//!
+//! This module knows no command line and no admin listener; it emits records, and others listen.
+
+mod api_key;
+mod attempt;
+mod body;
+mod forward;
+mod guard;
+mod hop_by_hop;
+mod identity;
+mod mask;
+mod pattern;
+mod record;
+mod refusal;
+mod refuse;
+mod respond;
+mod route;
+mod sanitize;
+mod sign;
+mod stage;
+mod step;
+mod target;
+
+use std::{convert::Infallible, rc::Rc};
+
+use http::Response;
+use tower::{Service, ServiceBuilder, layer::layer_fn, service_fn};
+
+pub use record::{AnswerOut, Caller, Incoming};
+pub use refusal::{Code, Fault, Refusal, reference};
+pub use stage::{Budget, Shared, SharedError};
+
+use step::StepLayer;
+
+/// The whole chain for one connection; a clone costs a few reference counts.
+pub fn chain(
+    shared: &Rc<Shared>,
+) -> impl Service<Incoming, Response = Response<AnswerOut>, Error = Infallible> + Clone + use<> {
+    let last = Rc::clone(shared);
+    ServiceBuilder::new()
+        // Outermost, so that refusals are recorded too.
+        .layer(layer_fn(record::Record::new))
+        // Directly inside it: whatever refuses further in is answered here, in one form.
+        .layer(layer_fn(refuse::Refuse::new))
+        // First of the deciding steps: nothing is looked at, let alone spent, for a caller who may not ask.
+        .layer(StepLayer(guard::Guard::new(shared)))
+        // Before anything depends on a stage's settings.
+        .layer(StepLayer(route::Route::new(shared)))
+        // Before anything of ours goes in, so that what the client names cannot strip it.
+        .layer(StepLayer(sanitize::Sanitize))
+        // Reading is the slow part: only for requests that passed all that can be checked without the body.
+        .layer(layer_fn(move |next| body::ReadBody::new(next, &last)))
+        // Before signing, so that the key is among the signed headers.
+        .layer(StepLayer(api_key::PutApiKey))
+        // Next to the sending, so that every answer of the stage passes here and no answer of ours does.
+        .layer(layer_fn(respond::Respond::new))
+        .service(service_fn(attempt::attempt))
+}

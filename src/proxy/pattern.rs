@@ -1,0 +1,130 @@
+//! Path patterns of route rules.
+//!
+//! A pattern is matched segment by segment against the path as the gateway reads it: empty segments dropped, each
+//! segment percent-decoded once, so that no spelling of a path dodges a rule. Within a segment `*` stands for any
+//! text. `{name}` is any one segment, as in API Gateway's resources; `{name+}`, or `*` or `**` as the last segment of
+//! several, is everything below.
+
+use super::target::{decode, segments};
+
+/// A compiled pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pattern {
+    segments: Vec<Segment>,
+    /// Whether anything may follow, at least one segment of it.
+    below: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Segment {
+    Literal(Vec<u8>),
+    Any,
+    /// The texts between the stars.
+    Stars(Vec<Vec<u8>>),
+}
+
+impl Pattern {
+    pub(super) fn new(pattern: &str) -> Self {
+        let mut written: Vec<&str> = segments(pattern).collect();
+        let below = written.last().is_some_and(|last| {
+            matches!(*last, "*" | "**") || (last.starts_with('{') && last.ends_with("+}"))
+        });
+        if below {
+            written.pop();
+        }
+        Self { segments: written.into_iter().map(Segment::new).collect(), below }
+    }
+
+    /// Whether it matches a path that begins below the mount.
+    pub(super) fn matches(&self, path: &str) -> bool {
+        let mut found = segments(path);
+        for expected in &self.segments {
+            if !found.next().is_some_and(|segment| expected.matches(segment)) {
+                return false;
+            }
+        }
+        found.next().is_some() == self.below
+    }
+}
+
+impl Segment {
+    fn new(text: &str) -> Self {
+        if text == "*" || (text.starts_with('{') && text.ends_with('}')) {
+            return Self::Any;
+        }
+        let mut parts: Vec<_> = text.split('*').map(|part| decode(part.as_bytes())).collect();
+        if parts.len() == 1 { Self::Literal(parts.remove(0)) } else { Self::Stars(parts) }
+    }
+
+    fn matches(&self, segment: &str) -> bool {
+        let decoded;
+        let segment = if segment.contains('%') {
+            decoded = decode(segment.as_bytes());
+            &decoded[..]
+        } else {
+            segment.as_bytes()
+        };
+        match self {
+            Self::Literal(text) => segment == text,
+            Self::Any => true,
+            Self::Stars(parts) => matches_stars(parts, segment),
+        }
+    }
+}
+
+/// The first part starts the text, the last one ends it, those between follow each other.
+fn matches_stars(parts: &[Vec<u8>], text: &[u8]) -> bool {
+    let [first, between @ .., last] = parts else { return false };
+    let Some(mut rest) = text.strip_prefix(&first[..]).and_then(|rest| rest.strip_suffix(&last[..])) else {
+        return false;
+    };
+    for part in between {
+        match memchr::memmem::find(rest, part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pattern;
+
+    #[test]
+    fn patterns() {
+        for (pattern, path, matches) in [
+            ("/a/b", "/a/b", true),
+            ("/a/b", "/a/b/", true),
+            ("/a/b", "//a///b", true),
+            ("/a/b", "/%61/%62", true),
+            ("/a/b", "/a/b/c", false),
+            ("/a/b", "/a", false),
+            ("/a/b", "/a/B", false),
+            ("/a/b", "/a%2Fb", false),
+            ("/", "/", true),
+            ("/", "", true),
+            ("/", "/a", false),
+            ("/a/*", "/a/b", true),
+            ("/a/*", "/a/b/c", true),
+            ("/a/*", "/a", false),
+            ("/a/*", "/a/", false),
+            ("/*", "/anything/at/all", true),
+            ("/*", "/", false),
+            ("/a/**", "/a/b/c", true),
+            ("/a/{proxy+}", "/a/b/c", true),
+            ("/a/{id}", "/a/7", true),
+            ("/a/{id}", "/a/7/8", false),
+            ("/a/*/c", "/a/b/c", true),
+            ("/a/*/c", "/a/b/b/c", false),
+            ("/a/v*-x*z", "/a/v1-x2z", true),
+            ("/a/v*-x*z", "/a/v1-y2z", false),
+            ("/a/*.json/c", "/a/b.json/c", true),
+            ("/a/a*a/c", "/a/a/c", false),
+            ("/a%20b", "/a%20b", true),
+            ("/a%20b", "/a b", true),
+        ] {
+            assert_eq!(Pattern::new(pattern).matches(path), matches, "{pattern} {path}");
+        }
+    }
+}

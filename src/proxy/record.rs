@@ -1,0 +1,143 @@
+//! Outermost step: starts the clock, names the request, and sees to its one line of log, refused or not.
+//!
+//! The line is written when the last holder of the record lets go: after the answer's last byte, or when the client
+//! leaves.
+
+use std::{
+    convert::Infallible,
+    net::IpAddr,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, request};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming as HyperBody;
+use pin_project_lite::pin_project;
+use tower::Service;
+
+use super::refuse::AnswerBody;
+use crate::{telemetry, upstream::Cut};
+
+/// What the server hands in: a request as it came, and on which socket.
+pub struct Incoming {
+    /// As hyper read it.
+    pub request: Request<HyperBody>,
+    /// Shared by the requests of one connection.
+    pub caller: Rc<Caller>,
+    /// Whether its target had a fragment, which hyper drops.
+    pub fragment: bool,
+}
+
+/// What is known of a connection.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The address of this machine that the client connected to; `None` on a Unix socket.
+    pub local: Option<IpAddr>,
+}
+
+/// A request with its record: what `guard` takes.
+pub struct Received {
+    pub(super) parts: request::Parts,
+    pub(super) body: HyperBody,
+    pub(super) caller: Rc<Caller>,
+    pub(super) fragment: bool,
+    pub(super) record: Rc<telemetry::Record>,
+}
+
+/// The step.
+#[derive(Clone)]
+pub(super) struct Record<S> {
+    next: S,
+}
+
+impl<S> Record<S> {
+    pub(super) const fn new(next: S) -> Self {
+        Self { next }
+    }
+}
+
+impl<S> Service<Incoming> for Record<S>
+where
+    S: Service<Received, Response = Response<AnswerBody>, Error = Infallible>,
+{
+    type Response = Response<AnswerOut>;
+    type Error = Infallible;
+    type Future = Recording<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.next.poll_ready(cx)
+    }
+
+    fn call(&mut self, incoming: Incoming) -> Self::Future {
+        let Incoming { request, caller, fragment } = incoming;
+        let (parts, body) = request.into_parts();
+        let record = Rc::new(telemetry::Record::start(parts.method.clone(), parts.uri.clone()));
+        let received = Received { parts, body, caller, fragment, record: Rc::clone(&record) };
+        Recording { inner: self.next.call(received), record: Some(record) }
+    }
+}
+
+pin_project! {
+    /// The rest of the chain at work.
+    pub(super) struct Recording<F> {
+        #[pin]
+        inner: F,
+        record: Option<Rc<telemetry::Record>>,
+    }
+}
+
+impl<F> Future for Recording<F>
+where
+    F: Future<Output = Result<Response<AnswerBody>, Infallible>>,
+{
+    type Output = Result<Response<AnswerOut>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Ok(response) = ready!(this.inner.poll(cx));
+        let record = this.record.take().expect("a future is not polled after it ended");
+        record.status.set(response.status().as_u16());
+        Poll::Ready(Ok(response.map(|body| AnswerOut { body, record })))
+    }
+}
+
+/// The body of an answer to the client, counted as it goes.
+pub struct AnswerOut {
+    body: AnswerBody,
+    record: Rc<telemetry::Record>,
+}
+
+impl Body for AnswerOut {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+                self.record.sent.set(self.record.sent.get() + length);
+            }
+            Some(Err(error)) => {
+                self.record.cut.set(true);
+                tracing::warn!(request_id = self.record.id().as_str(), %error, "the answer ended early");
+            }
+            None => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,220 @@
+//! Every way in which the proxy itself says no: a closed list, each with its status, whose fault it is and what to do.
+//!
+//! `docs/errors.md` is written from [`Code::ALL`], and a test fails for a code that no test provokes. A refusal
+//! cannot be mistaken for the gateway's: it carries `x-countersign-error` and a JSON body of its own.
+
+use std::borrow::Cow;
+
+use http::StatusCode;
+
+/// Whose fault a refusal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The client's request.
+    Client,
+    /// The proxy's configuration, credentials or load.
+    Proxy,
+    /// The stage, or the way to it.
+    Upstream,
+}
+
+impl Fault {
+    /// As it is written in logs and docs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Proxy => "proxy",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
+macro_rules! codes {
+    ($($variant:ident $text:literal $status:ident $fault:ident $means:literal $hint:literal)*) => {
+        /// What a refusal is called: in `x-countersign-error`, in its body, in logs and in `docs/errors.md`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $(#[doc = $means] $variant,)*
+        }
+
+        impl Code {
+            /// All of them, in the order of a request's life.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// `host-not-allowed`
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+
+            /// The status that it is answered with.
+            #[must_use]
+            pub const fn status(self) -> StatusCode {
+                match self { $(Self::$variant => StatusCode::$status),* }
+            }
+
+            /// Whose fault it is.
+            #[must_use]
+            pub const fn fault(self) -> Fault {
+                match self { $(Self::$variant => Fault::$fault),* }
+            }
+
+            /// What happened, in a sentence.
+            #[must_use]
+            pub const fn means(self) -> &'static str {
+                match self { $(Self::$variant => $means),* }
+            }
+
+            /// What to do, unless the refusal itself knows better.
+            #[must_use]
+            pub const fn hint(self) -> &'static str {
+                match self { $(Self::$variant => $hint),* }
+            }
+        }
+    };
+}
+
+codes! {
+    BadRequest "bad-request" BAD_REQUEST Client
+        "The request is not valid HTTP."
+        "Send one Host header and an origin-form request target."
+    HostNotAllowed "host-not-allowed" MISDIRECTED_REQUEST Client
+        "The Host is not a name of this machine, so a web page may have been led here."
+        "Use localhost, or add the name to guard.allowed_hosts."
+    MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED Client
+        "CONNECT and TRACE are never forwarded."
+        "This is a reverse proxy: send requests to its address. An AWS SDK is pointed at it with AWS_ENDPOINT_URL_<SERVICE> or endpoint_url."
+    MethodOverride "method-override" FORBIDDEN Client
+        "X-HTTP-Method-Override would change the method inside the gateway, after it was checked here."
+        "Send the request with the method that is meant."
+    BadTarget "bad-target" BAD_REQUEST Client
+        "The request target has a fragment, or is not a path."
+        "Send an origin-form target such as /orders?id=1, with # written as %23."
+    DotSegment "dot-segment" BAD_REQUEST Client
+        "The path has a . or .. segment in some spelling, with which a request could leave its stage."
+        "Send the path that is meant."
+    NoStage "no-stage" NOT_FOUND Client
+        "No stage is mounted at this path."
+        "Check the mount of each [[stage]] in the configuration."
+    QueryNotUtf8 "query-not-utf8" BAD_REQUEST Client
+        "The query is not UTF-8 once decoded; verifiers disagree about such a query whatever its spelling."
+        "Encode the query as UTF-8."
+    HeaderNotUtf8 "header-not-utf8" BAD_REQUEST Client
+        "A header that is to be signed holds bytes that are not UTF-8."
+        "Send the header's value as UTF-8, or encode it."
+    ExpectationFailed "expectation-failed" EXPECTATION_FAILED Client
+        "The Expect header asks for something other than 100-continue."
+        "Leave the Expect header out."
+    ChunkedSigning "chunked-signing" UNSUPPORTED_MEDIA_TYPE Client
+        "The body is signed piece by piece (aws-chunked); the stage could not read it, and it cannot be signed again."
+        "Turn chunked signing off in the client, e.g. AWS_REQUEST_CHECKSUM_CALCULATION=when_required."
+    BodyTooLarge "body-too-large" PAYLOAD_TOO_LARGE Client
+        "The body is larger than limits.max_body."
+        "API Gateway takes 10 MiB. For more, upload to S3 with a presigned URL; for other services raise limits.max_body."
+    BodyCut "body-cut" BAD_REQUEST Client
+        "The client broke off its body, so nothing was forwarded."
+        "Send the whole body, with a Content-Length that is right."
+    BodyTimeout "body-timeout" REQUEST_TIMEOUT Client
+        "The client sent nothing more of its body for limits.body_timeout."
+        "Send the body without long pauses, or raise limits.body_timeout."
+    Busy "busy" SERVICE_UNAVAILABLE Proxy
+        "The bodies of other requests fill limits.max_buffered, and no room came free in time."
+        "Try again, send fewer large bodies at once, or raise limits.max_buffered."
+    NoApiKey "no-api-key" SERVICE_UNAVAILABLE Proxy
+        "The route needs the API key, and there is none."
+        "Check the api_key of the stage."
+    NoCredentials "no-credentials" SERVICE_UNAVAILABLE Proxy
+        "The route needs a signature, and there are no AWS credentials."
+        "Log in (aws sso login), or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile. The proxy takes them up by itself."
+    CredentialsExpired "credentials-expired" SERVICE_UNAVAILABLE Proxy
+        "The AWS credentials have expired, and no new ones came in time."
+        "Log in again (aws sso login). The proxy takes the new ones up by itself."
+    UpstreamName "upstream-name" BAD_GATEWAY Upstream
+        "The stage's host name cannot be resolved."
+        "Check the url of the stage, and this machine's DNS. A private API's name resolves only inside its VPC."
+    UpstreamConnect "upstream-connect" BAD_GATEWAY Upstream
+        "The stage takes no connection."
+        "Check the network, the url's port and connect_to."
+    UpstreamTls "upstream-tls" BAD_GATEWAY Upstream
+        "The TLS handshake with the stage failed."
+        "If a corporate proxy or emulator has its own root, name it in ca_bundle. The certificate must be for the url's host."
+    UpstreamConnectTimeout "upstream-connect-timeout" GATEWAY_TIMEOUT Upstream
+        "No connection to the stage came about within timeouts.connect."
+        "Check the network, VPN or firewall; raise timeouts.connect on a slow line."
+    UpstreamTimeout "upstream-timeout" GATEWAY_TIMEOUT Upstream
+        "The stage did not begin to answer within timeouts.first_byte. It may have acted on the request."
+        "Raise timeouts.first_byte if the integration may take that long."
+    UpstreamBroken "upstream-broken" BAD_GATEWAY Upstream
+        "The connection broke before the stage answered. It may have acted on the request, so it was not sent again."
+        "Look whether the request took effect before you send it again."
+    UpstreamGarbage "upstream-garbage" BAD_GATEWAY Upstream
+        "What the stage answered is not HTTP."
+        "Check the scheme and port of the url and connect_to."
+}
+
+/// A request that the proxy answers itself.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Which of the reasons.
+    pub code: Code,
+    /// What happened this time, when that is more than [`Code::means`].
+    pub detail: Option<Box<str>>,
+    /// What to do this time, when that is more than [`Code::hint`].
+    pub hint: Option<Box<str>>,
+}
+
+impl Refusal {
+    /// With what happened this time.
+    #[must_use]
+    pub fn because(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, detail: Some(detail.into().into()), hint: None }
+    }
+
+    /// With what to do this time.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.hint = Some(hint.into().into());
+        self
+    }
+
+    /// What happened.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        self.detail.as_deref().unwrap_or_else(|| self.code.means())
+    }
+
+    /// What to do.
+    #[must_use]
+    pub fn hint(&self) -> &str {
+        self.hint.as_deref().unwrap_or_else(|| self.code.hint())
+    }
+}
+
+impl From<Code> for Refusal {
+    fn from(code: Code) -> Self {
+        Self { code, detail: None, hint: None }
+    }
+}
+
+/// `docs/errors.md`.
+#[must_use]
+pub fn reference() -> String {
+    use std::fmt::Write as _;
+    let mut out = String::from(
+        "# Errors\n\n<!-- Written from src/proxy/refusal.rs by the tests; UPDATE_GENERATED=1 rewrites it. -->\n\n\
+         An answer of the proxy's own carries the header `x-countersign-error: <code>` and the body\n\
+         `{\"error\":\"<code>\",\"message\":\"what happened\",\"hint\":\"what to do\",\"request_id\":\"…\"}`.\n\
+         An answer without that header is the stage's.\n",
+    );
+    for code in Code::ALL {
+        let (text, status, fault) = (code.as_str(), code.status(), code.fault().as_str());
+        let _ = write!(
+            out,
+            "\n## {text}\n\n{status} · fault: {fault}\n\n{}\n\n{}\n",
+            code.means(),
+            code.hint()
+        );
+    }
+    out
+}

@@ -1,0 +1,146 @@
+//! Turns a refusal of any step into the proxy's own answer: its status, `x-countersign-error`, and a JSON body that
+//! says what happened and what to do.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, header};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use pin_project_lite::pin_project;
+use tower::Service;
+
+use super::{
+    record::Received,
+    refusal::{Code, Refusal},
+    respond::MaskedBody,
+};
+use crate::{telemetry::Record, upstream::Cut};
+
+const ERROR_HEADER: HeaderName = HeaderName::from_static("x-countersign-error");
+
+/// The step.
+#[derive(Clone)]
+pub(super) struct Refuse<S> {
+    next: S,
+}
+
+impl<S> Refuse<S> {
+    pub(super) const fn new(next: S) -> Self {
+        Self { next }
+    }
+}
+
+impl<S> Service<Received> for Refuse<S>
+where
+    S: Service<Received, Response = Response<MaskedBody>, Error = Refusal>,
+{
+    type Response = Response<AnswerBody>;
+    type Error = Infallible;
+    type Future = Refusing<S::Future>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // Every step inside is always ready.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Received) -> Self::Future {
+        let record = Rc::clone(&request.record);
+        Refusing { inner: self.next.call(request), record }
+    }
+}
+
+pin_project! {
+    /// The rest of the chain at work.
+    pub(super) struct Refusing<F> {
+        #[pin]
+        inner: F,
+        record: Rc<Record>,
+    }
+}
+
+impl<F> Future for Refusing<F>
+where
+    F: Future<Output = Result<Response<MaskedBody>, Refusal>>,
+{
+    type Output = Result<Response<AnswerBody>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = match ready!(this.inner.poll(cx)) {
+            Ok(response) => response.map(AnswerBody::Stage),
+            Err(refusal) => {
+                this.record.refusal.set(Some((refusal.code.as_str(), refusal.code.fault().as_str())));
+                answer(&refusal, this.record.id().as_str())
+            }
+        };
+        Poll::Ready(Ok(answer))
+    }
+}
+
+fn answer(refusal: &Refusal, request_id: &str) -> Response<AnswerBody> {
+    #[derive(serde::Serialize)]
+    struct Answer<'a> {
+        error: &'a str,
+        message: &'a str,
+        hint: &'a str,
+        request_id: &'a str,
+    }
+    let code = refusal.code;
+    let text = Answer { error: code.as_str(), message: refusal.message(), hint: refusal.hint(), request_id };
+    let mut body = serde_json::to_vec(&text).expect("four texts are always JSON");
+    body.push(b'\n');
+    let mut response = Response::new(AnswerBody::Own(Full::from(body)));
+    *response.status_mut() = code.status();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(ERROR_HEADER, HeaderValue::from_static(code.as_str()));
+    if code == Code::MethodNotAllowed {
+        let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        headers.insert(header::ALLOW, allowed);
+    }
+    if code == Code::Busy {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// The body of an answer: the stage's, or one of the proxy's own.
+pub enum AnswerBody {
+    /// As it comes from the stage.
+    Stage(MaskedBody),
+    /// A refusal's.
+    Own(Full<Bytes>),
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        match self.get_mut() {
+            Self::Stage(body) => Pin::new(body).poll_frame(cx),
+            Self::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Stage(body) => body.is_end_stream(),
+            Self::Own(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Stage(body) => body.size_hint(),
+            Self::Own(body) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The stage's answer on its way back: hop-by-hop fields go, `Location` into the stage points back at the proxy,
+//! secrets that a refusal echoes are masked, and the body streams as it comes. One that the stage cuts short ends in
+//! an error for the client too, never as a short success.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tower::Service;
+
+use super::{
+    api_key::Keyed, attempt::Answered, hop_by_hop::remove_hop_by_hop, mask::Mask, refusal::Refusal, stage::Stage,
+};
+use crate::upstream::{AnswerBody, Cut};
+
+/// API Gateway's own id of a request: REST APIs, then HTTP APIs.
+const GATEWAY_IDS: [HeaderName; 2] =
+    [HeaderName::from_static("x-amzn-requestid"), HeaderName::from_static("apigw-requestid")];
+
+/// The step.
+#[derive(Clone)]
+pub(super) struct Respond<S> {
+    next: S,
+}
+
+impl<S> Respond<S> {
+    pub(super) const fn new(next: S) -> Self {
+        Self { next }
+    }
+}
+
+impl<S> Service<Keyed> for Respond<S>
+where
+    S: Service<Keyed, Response = Answered, Error = Refusal>,
+{
+    type Response = Response<MaskedBody>;
+    type Error = Refusal;
+    type Future = Responding<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        self.next.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Keyed) -> Self::Future {
+        Responding { inner: self.next.call(request) }
+    }
+}
+
+pin_project! {
+    /// The attempt at work.
+    pub(super) struct Responding<F> {
+        #[pin]
+        inner: F,
+    }
+}
+
+impl<F: Future<Output = Result<Answered, Refusal>>> Future for Responding<F> {
+    type Output = Result<Response<MaskedBody>, Refusal>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answered = ready!(self.project().inner.poll(cx))?;
+        Poll::Ready(Ok(respond(answered)))
+    }
+}
+
+fn respond(answered: Answered) -> Response<MaskedBody> {
+    let Answered { response, stage, local_host, record, secrets } = answered;
+    let (mut parts, body) = response.into_parts();
+    remove_hop_by_hop(&mut parts.headers);
+    if let Some(id) = GATEWAY_IDS.iter().find_map(|name| parts.headers.get(name)) {
+        // Set once: each request has one answer.
+        let _ = record.gateway_id.set(id.clone());
+    }
+    point_back(&mut parts.headers, &stage, &local_host);
+    let echoes = parts.status.is_client_error() || parts.status.is_server_error();
+    let secrets = secrets.iter().flatten().map(HeaderValue::as_bytes);
+    let mask = if echoes { Mask::new(secrets) } else { None };
+    Response::from_parts(parts, MaskedBody { body, mask })
+}
+
+/// Rewrites `Location` when it leads into the stage, by full URL or by path.
+fn point_back(headers: &mut HeaderMap, stage: &Stage, local_host: &HeaderValue) {
+    let Some(location) = headers.get(header::LOCATION).and_then(|value| value.to_str().ok()) else { return };
+    let Ok(host) = local_host.to_str() else { return };
+    if let Some(here) = here(location, stage, host)
+        && let Ok(here) = HeaderValue::from_str(&here)
+    {
+        headers.insert(header::LOCATION, here);
+    }
+}
+
+fn here(location: &str, stage: &Stage, local_host: &str) -> Option<String> {
+    let url = &stage.config.url;
+    let mount = stage.config.mount.trim_end_matches('/');
+    let (origin, path) = if location.starts_with('/') && !location.starts_with("//") {
+        (String::new(), location)
+    } else {
+        let rest = location.strip_prefix(if url.tls { "https:" } else { "http:" }).unwrap_or(location);
+        let rest = rest.strip_prefix("//")?;
+        let (authority, path) = rest.find(['/', '?', '#']).map_or((rest, ""), |at| rest.split_at(at));
+        let default = if url.tls { ":443" } else { ":80" };
+        let authority = authority.strip_suffix(default).unwrap_or(authority);
+        if !authority.eq_ignore_ascii_case(url.authority.as_str()) {
+            return None;
+        }
+        (format!("http://{local_host}"), path)
+    };
+    let below = path.strip_prefix(&url.path)?;
+    if !(below.is_empty() || below.starts_with(['/', '?', '#'])) {
+        return None;
+    }
+    let slash = if mount.is_empty() && !below.starts_with('/') { "/" } else { "" };
+    Some(format!("{origin}{mount}{slash}{below}"))
+}
+
+/// An answer's body, its secrets masked where it may echo some.
+pub struct MaskedBody {
+    body: AnswerBody,
+    mask: Option<Mask>,
+}
+
+impl Body for MaskedBody {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let this = self.get_mut();
+        let Some(mask) = &mut this.mask else { return Pin::new(&mut this.body).poll_frame(cx) };
+        loop {
+            let passed = match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(piece) => mask.push(&piece),
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                Some(Err(cut)) => return Poll::Ready(Some(Err(cut))),
+                None if mask.is_empty() => return Poll::Ready(None),
+                None => mask.finish(),
+            };
+            if !passed.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(passed))));
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream() && self.mask.as_ref().is_none_or(Mask::is_empty)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        // Masking changes no length, but what is held back is still to come.
+        if self.mask.as_ref().is_none_or(Mask::is_empty) { self.body.size_hint() } else { SizeHint::default() }
+    }
+}

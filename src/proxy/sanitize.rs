@@ -1,0 +1,247 @@
+//! Takes out what must not pass on, and writes the target in the spelling that is sent.
+//!
+//! Out go:
+//!
+//! 1. hop-by-hop fields, and all that `Connection` names (RFC 9110 section 7.6.1);
+//! 2. what the proxy owns: `x-api-key`, `x-amz-date`, `x-amz-security-token`, `x-amz-content-sha256`, `authorization`
+//!    on routes that are signed (elsewhere a JWT, Cognito or Lambda authorizer reads it), presign parameters in the
+//!    query, and names that differ from these only in `_` for `-`;
+//! 3. `content-length`, which is set again exactly, and `expect`, which is answered here.
+//!
+//! `host` becomes the stage's. Values that will be signed lose runs of white space, on which signers differ.
+//!
+//! Refused are a query or a signed value that is not UTF-8 (400), and an expectation other than `100-continue` (417;
+//! RFC 9110 section 10.1.1).
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
+use hyper::body::Incoming as HyperBody;
+
+use super::{
+    hop_by_hop::{is_hop_by_hop, named_by_connection},
+    refusal::{Code, Refusal},
+    route::Routed,
+    stage::Stage,
+    step::Step,
+};
+use crate::{
+    config::Auth,
+    sigv4::{NotUtf8, fold_white_space, is_signed, rewrite_query},
+    telemetry::Record,
+};
+
+/// A request without anything that must not pass on.
+pub struct Sanitized {
+    pub(super) head: Head,
+    pub(super) body: HyperBody,
+    /// The body is signed piece by piece and so unreadable to the stage.
+    pub(super) signed_in_pieces: bool,
+}
+
+/// What stays with a request from here to its answer.
+pub(super) struct Head {
+    pub(super) method: Method,
+    /// Path and query as they are sent.
+    pub(super) target: PathAndQuery,
+    pub(super) headers: HeaderMap,
+    pub(super) stage: Rc<Stage>,
+    pub(super) auth: Auth,
+    pub(super) local_host: HeaderValue,
+    pub(super) record: Rc<Record>,
+}
+
+/// The step.
+#[derive(Clone)]
+pub(super) struct Sanitize;
+
+impl Step for Sanitize {
+    type In = Routed;
+    type Out = Sanitized;
+
+    fn apply(&self, routed: Routed) -> Result<Sanitized, Refusal> {
+        let Routed { received, local_host, stage, auth, below } = routed;
+        let (mut parts, body) = (received.parts, received.body);
+        expect_continue_at_most(&parts.headers)?;
+        let target = forwarded_target(&parts.uri, &stage.config.url.path, below)?;
+        let signed_in_pieces = is_signed_in_pieces(&parts.headers);
+        remove_unforwardable(&mut parts.headers, auth);
+        join_cookies(&mut parts.headers);
+        if auth.signs() {
+            fold_signed_values(&mut parts.headers, &stage.config.signed_headers)?;
+        }
+        parts.headers.insert(header::HOST, stage.host.clone());
+        let (method, headers, record) = (parts.method, parts.headers, received.record);
+        let head = Head { method, target, headers, stage, auth, local_host, record };
+        Ok(Sanitized { head, body, signed_in_pieces })
+    }
+}
+
+fn expect_continue_at_most(headers: &HeaderMap) -> Result<(), Refusal> {
+    let met = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if headers.get_all(header::EXPECT).iter().all(met) { Ok(()) } else { Err(Code::ExpectationFailed.into()) }
+}
+
+/// The stage's path and the path below the mount, its bytes as the client sent them, and the query in strict spelling.
+fn forwarded_target(uri: &http::Uri, stage_path: &str, below: usize) -> Result<PathAndQuery, Refusal> {
+    let rest = &uri.path()[below..];
+    let query = uri.query().unwrap_or_default();
+    let mut target = String::with_capacity(stage_path.len() + rest.len() + query.len() + 16);
+    target.push_str(stage_path);
+    target.push_str(rest);
+    if target.is_empty() {
+        target.push('/');
+    }
+    if !query.is_empty() {
+        target.push('?');
+        let start = target.len();
+        rewrite_query(query, &mut target).map_err(|NotUtf8| Refusal::from(Code::QueryNotUtf8))?;
+        remove_presign_parameters(&mut target, start);
+        if target.len() == start {
+            target.pop();
+        }
+    }
+    PathAndQuery::from_maybe_shared(Bytes::from(target)).map_err(|_| Code::BadTarget.into())
+}
+
+const PRESIGN: &[&str] = &[
+    "x-amz-algorithm",
+    "x-amz-credential",
+    "x-amz-date",
+    "x-amz-expires",
+    "x-amz-security-token",
+    "x-amz-signature",
+    "x-amz-signedheaders",
+];
+
+/// Takes a presigned URL's parameters out of the query that begins at `start`: a signature that is not ours.
+fn remove_presign_parameters(target: &mut String, start: usize) {
+    let is_presign = |pair: &&str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        PRESIGN.iter().any(|owned| name.eq_ignore_ascii_case(owned))
+    };
+    if target[start..].split('&').any(|pair| is_presign(&pair)) {
+        let kept: Vec<_> = target[start..].split('&').filter(|pair| !is_presign(pair)).collect();
+        let kept = kept.join("&");
+        target.truncate(start);
+        target.push_str(&kept);
+    }
+}
+
+/// `aws-chunked` bodies hold signatures between their pieces (S3's `STREAMING-…` payloads).
+fn is_signed_in_pieces(headers: &HeaderMap) -> bool {
+    let coded = headers.get_all(header::CONTENT_ENCODING).iter().any(|value| {
+        value.as_bytes().split(|byte| *byte == b',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"aws-chunked"))
+    });
+    coded || headers.get("x-amz-content-sha256").is_some_and(|hash| hash.as_bytes().starts_with(b"STREAMING-"))
+}
+
+fn remove_unforwardable(headers: &mut HeaderMap, auth: Auth) {
+    let named = if headers.contains_key(header::CONNECTION) { named_by_connection(headers) } else { Vec::new() };
+    for name in named {
+        headers.remove(name);
+    }
+    let goes = |name: &&HeaderName| {
+        is_hop_by_hop(name) || is_owned(name, auth) || *name == header::CONTENT_LENGTH || *name == header::EXPECT
+    };
+    let found: Vec<_> = headers.keys().filter(goes).cloned().collect();
+    for name in found {
+        headers.remove(name);
+    }
+}
+
+/// Whether the proxy alone sets this header, in this spelling or one that a server may read as the same.
+fn is_owned(name: &HeaderName, auth: Auth) -> bool {
+    let text = name.as_str();
+    match text.as_bytes()[0] {
+        b'a' => text == "authorization" && auth.signs(),
+        b'x' => {
+            let mut dashed = [0; 24];
+            let Some(dashed) = dashed.get_mut(..text.len()) else { return false };
+            dashed.copy_from_slice(text.as_bytes());
+            dashed.iter_mut().filter(|byte| **byte == b'_').for_each(|byte| *byte = b'-');
+            matches!(
+                &*dashed,
+                b"x-api-key" | b"x-amz-date" | b"x-amz-security-token" | b"x-amz-content-sha256"
+            )
+        }
+        _ => false,
+    }
+}
+
+/// HTTP/2 may split a cookie into several fields; HTTP/1.1 takes one (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(header::COOKIE).iter();
+    if cookies.next().is_none() || cookies.next().is_none() {
+        return;
+    }
+    let all: Vec<_> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let joined = HeaderValue::from_bytes(&all.join(&b"; "[..])).expect("valid values joined are a valid value");
+    headers.insert(header::COOKIE, joined);
+}
+
+fn fold_signed_values(headers: &mut HeaderMap, extra: &[HeaderName]) -> Result<(), Refusal> {
+    let signed = |name: &HeaderName| is_signed(name) || extra.contains(name);
+    for (name, value) in headers.iter_mut().filter(|(name, _)| signed(name)) {
+        let bytes = value.as_bytes();
+        if std::str::from_utf8(bytes).is_err() {
+            return Err(Refusal::because(Code::HeaderNotUtf8, format!("The header {name} is not UTF-8, and is to be signed.")));
+        }
+        if bytes.contains(&b'\t') || bytes.windows(2).any(|pair| pair == b"  ") {
+            let mut folded = Vec::with_capacity(bytes.len());
+            fold_white_space(bytes, &mut folded);
+            *value = HeaderValue::from_bytes(&folded).expect("less white space leaves a value valid");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{forwarded_target, is_owned};
+    use crate::{config::Auth, proxy::refusal::Code};
+    use http::HeaderName;
+
+    #[test]
+    fn targets() {
+        for (target, stage, below, sent) in [
+            ("/a?x=1", "/prod", 0, "/prod/a?x=1"),
+            ("/", "/prod", 0, "/prod/"),
+            ("/orders", "/prod", 7, "/prod"),
+            ("/orders", "", 7, "/"),
+            ("/orders?a", "", 7, "/?a="),
+            ("//a//b%2F/", "", 0, "//a//b%2F/"),
+            ("/a?", "", 0, "/a"),
+            ("/a?&&", "", 0, "/a"),
+            ("/a?b=+&c=%2b", "", 0, "/a?b=%20&c=%2B"),
+            ("/a?X-Amz-Signature=0&b=1&x%2Damz-date=2&X-Amz-Target=3", "", 0, "/a?b=1&X-Amz-Target=3"),
+            ("/a?X-Amz-Signature=0", "", 0, "/a"),
+        ] {
+            let uri = target.parse().unwrap();
+            assert_eq!(forwarded_target(&uri, stage, below).unwrap().as_str(), sent, "{target}");
+        }
+        let refused = forwarded_target(&"/a?b=%FF".parse().unwrap(), "", 0).unwrap_err();
+        assert_eq!(refused.code, Code::QueryNotUtf8);
+    }
+
+    #[test]
+    fn what_the_proxy_owns() {
+        for (name, iam, none) in [
+            ("authorization", true, false),
+            ("x-api-key", true, true),
+            ("x_api_key", true, true),
+            ("x-api_key", true, true),
+            ("x-amz-date", true, true),
+            ("x-amz-security-token", true, true),
+            ("x_amz_content_sha256", true, true),
+            ("x-amz-meta-a", false, false),
+            ("x-amz-target", false, false),
+            ("x-a-name-that-is-longer-than-any-of-ours", false, false),
+            ("cookie", false, false),
+        ] {
+            let name = HeaderName::from_static(name);
+            assert_eq!((is_owned(&name, Auth::Iam), is_owned(&name, Auth::None)), (iam, none), "{name}");
+        }
+    }
+}

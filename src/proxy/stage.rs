@@ -1,0 +1,144 @@
+//! What one worker holds of the configuration, ready to serve: each stage with its rules, signer and connections.
+//!
+//! Nothing here is shared between threads but the credentials, the API keys and the budget; the first two are read
+//! without a lock, the last only by requests that have a body.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+
+use http::HeaderValue;
+use tokio::sync::{Semaphore, TryAcquireError};
+
+use super::{
+    pattern::Pattern,
+    refusal::{Code, Refusal},
+};
+use crate::{
+    coarse,
+    config::{self, Auth, Config},
+    credentials::{Current, CurrentKey, Sources},
+    sigv4::{DateCache, Scope, Signer},
+    upstream::{Pool, RootError, Roots},
+};
+
+/// One worker's share of everything.
+pub struct Shared {
+    pub(super) config: Arc<Config>,
+    /// Longest mount first.
+    pub(super) stages: Vec<Rc<Stage>>,
+    pub(super) budget: Arc<Budget>,
+}
+
+/// A stage cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[error("stage {stage}")]
+pub struct SharedError {
+    /// Its name.
+    pub stage: String,
+    /// Why not.
+    pub source: RootError,
+}
+
+impl Shared {
+    /// Makes a worker's share, on the worker's own thread.
+    ///
+    /// # Errors
+    /// [`SharedError`] when a stage's `ca_bundle` is unusable, or the platform has no roots.
+    pub fn new(
+        config: &Arc<Config>,
+        sources: &Sources,
+        roots: &Roots,
+        budget: &Arc<Budget>,
+    ) -> Result<Rc<Self>, SharedError> {
+        let mut stages = Vec::with_capacity(config.stages.len());
+        for stage in &config.stages {
+            let failed = |source| SharedError { stage: stage.name.clone(), source };
+            stages.push(Rc::new(Stage::new(stage, sources, roots).map_err(failed)?));
+        }
+        stages.sort_by_key(|stage| std::cmp::Reverse(stage.mount.len()));
+        Ok(Rc::new(Self { config: Arc::clone(config), stages, budget: Arc::clone(budget) }))
+    }
+
+    /// Closes connections that have been idle for too long.
+    pub fn sweep(&self) {
+        for stage in &self.stages {
+            stage.pool.sweep();
+        }
+    }
+}
+
+/// A stage, ready to serve.
+pub(super) struct Stage {
+    pub(super) name: Rc<str>,
+    pub(super) config: config::Stage,
+    /// The mount's segments, percent-decoded.
+    pub(super) mount: Vec<Vec<u8>>,
+    rules: Vec<(Pattern, Auth)>,
+    otherwise: Auth,
+    pub(super) host: HeaderValue,
+    pub(super) credentials: Arc<Current>,
+    pub(super) api_key: Option<Arc<CurrentKey>>,
+    pub(super) signer: RefCell<Signer>,
+    pub(super) dates: RefCell<DateCache>,
+    pub(super) pool: Rc<Pool>,
+}
+
+impl Stage {
+    fn new(config: &config::Stage, sources: &Sources, roots: &Roots) -> Result<Self, RootError> {
+        let tls = if config.url.tls { Some(roots.client_config(config.ca_bundle.as_deref())?) } else { None };
+        let scope = Scope { region: &config.region, service: &config.service };
+        Ok(Self {
+            name: config.name.as_str().into(),
+            mount: super::target::segments(&config.mount)
+                .map(|segment| super::target::decode(segment.as_bytes()))
+                .collect(),
+            rules: config.routes.iter().map(|route| (Pattern::new(&route.path), route.auth)).collect(),
+            otherwise: config.default_auth(),
+            host: HeaderValue::from_str(config.url.authority.as_str())
+                .expect("an authority has only characters that a header may hold"),
+            credentials: sources.current(&config.credentials),
+            api_key: config.api_key.as_ref().map(|key| sources.api_key(key)),
+            signer: RefCell::new(Signer::new(scope, config.signed_headers.clone())),
+            dates: RefCell::default(),
+            pool: Pool::new(config, tls),
+            config: config.clone(),
+        })
+    }
+
+    /// What the path below the mount requires: the first rule that matches, else IAM, with the API key if there is one.
+    pub(super) fn auth(&self, path: &str) -> Auth {
+        self.rules.iter().find(|(pattern, _)| pattern.matches(path)).map_or(self.otherwise, |(_, auth)| *auth)
+    }
+}
+
+/// Room for the bodies of all requests of all workers.
+#[derive(Debug)]
+pub struct Budget {
+    room: Arc<Semaphore>,
+    wait: Duration,
+}
+
+/// A share of the room, given back when it is dropped.
+pub(super) type Share = tokio::sync::OwnedSemaphorePermit;
+
+impl Budget {
+    /// `limits.max_buffered` bytes, for which a request waits up to `limits.buffer_wait`.
+    #[must_use]
+    pub fn new(limits: &config::Limits) -> Arc<Self> {
+        let bytes = usize::try_from(limits.max_buffered).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Arc::new(Self { room: Arc::new(Semaphore::new(bytes)), wait: limits.buffer_wait })
+    }
+
+    /// Room for `bytes`, in the order in which it was asked for.
+    pub(super) async fn take(&self, bytes: u32) -> Result<Share, Refusal> {
+        match Arc::clone(&self.room).try_acquire_many_owned(bytes) {
+            Ok(share) => return Ok(share),
+            Err(TryAcquireError::NoPermits) => {}
+            Err(TryAcquireError::Closed) => return Err(Code::Busy.into()),
+        }
+        let waiting = Arc::clone(&self.room).acquire_many_owned(bytes);
+        match coarse::timeout(self.wait, waiting).await {
+            Ok(Ok(share)) => Ok(share),
+            Ok(Err(_)) | Err(coarse::Elapsed) => Err(Code::Busy.into()),
+        }
+    }
+}
