@@ -1,0 +1,105 @@
+//! `countersign run`: starts everything, says so, and stops it in order on SIGINT or SIGTERM.
+
+use std::{io, process::ExitCode, sync::Arc};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    admin::{Admin, Health},
+    config::Config,
+    credentials::Sources,
+    server::{Server, StartError},
+    telemetry,
+};
+
+/// The proxy cannot run.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum RunError {
+    /// The log filter is not one.
+    #[error(transparent)]
+    #[diagnostic(help("a filter is a level, or target=level pairs with commas: \"info,countersign=debug\""))]
+    Filter(#[from] telemetry::BadFilter),
+    /// An address is taken, a stage cannot be served.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The admin listener cannot start.
+    #[error("cannot listen on {address} for admin")]
+    #[diagnostic(help("another countersign may run; give this one another address with --admin, or \"off\""))]
+    Admin {
+        /// As it was configured.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system gives no thread, runtime or signal.
+    #[error("the system refuses what the proxy needs")]
+    System(#[from] io::Error),
+}
+
+/// Serves until a signal says stop.
+///
+/// # Errors
+/// [`RunError`] when it cannot start.
+pub fn run(config: Config) -> Result<ExitCode, RunError> {
+    let logging = telemetry::start(&config.log)?;
+    let served = serve(&Arc::new(config));
+    logging.finish();
+    served.map(|()| ExitCode::SUCCESS)
+}
+
+fn serve(config: &Arc<Config>) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _in_runtime = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    let signing = config.stages.iter().filter(|stage| stage.signs());
+    let keys = config.stages.iter().filter_map(|stage| stage.api_key.as_ref());
+    let sources = Arc::new(Sources::start(signing.map(|stage| &stage.credentials), keys)?);
+    let health = Health::new(config, &sources);
+    let admin = match config.admin {
+        Some(address) => Some(
+            Admin::start(address, Arc::clone(&health)).map_err(|source| RunError::Admin { address, source })?,
+        ),
+        None => None,
+    };
+    let server = Server::start(config, &sources)?;
+    announce(config, &server, admin.as_ref());
+
+    let signal = runtime.block_on(async {
+        tokio::select! {
+            _ = interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+        }
+    });
+    tracing::info!(signal, "stopping: requests under way may end");
+    health.drain();
+    server.stop();
+    if let Some(admin) = admin {
+        admin.stop();
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn announce(config: &Config, server: &Server, admin: Option<&Admin>) {
+    for stage in &config.stages {
+        let url = &stage.url;
+        let scheme = if url.tls { "https" } else { "http" };
+        tracing::info!(
+            stage = stage.name,
+            mount = stage.mount,
+            url = format!("{scheme}://{}{}", url.authority, url.path),
+            region = stage.region,
+            service = stage.service,
+            "stage"
+        );
+    }
+    if let Some(admin) = admin {
+        tracing::info!(address = %admin.address(), "admin on http://{}", admin.address());
+    }
+    // Last, so that whoever waits for this line finds everything up.
+    for bound in server.bound() {
+        tracing::info!(address = bound.address(), "listening on {bound}");
+    }
+}

@@ -1,0 +1,265 @@
+//! Addresses become listening sockets, and connections one type, TCP or Unix.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    os::unix::{
+        fs::{FileTypeExt as _, PermissionsExt as _},
+        net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream},
+    },
+    path::{Path, PathBuf},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+};
+
+use crate::config::Listen;
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 4096;
+
+/// An address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}")]
+pub struct BindError {
+    /// As it was written.
+    pub address: String,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// An address that is listened on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bound {
+    /// With the port that was free, where 0 was asked for.
+    Tcp(SocketAddr),
+    /// A socket file.
+    Unix(PathBuf),
+}
+
+impl Bound {
+    /// Without the scheme: what a program that waits for the proxy looks for.
+    #[must_use]
+    pub fn address(&self) -> String {
+        match self {
+            Self::Tcp(address) => address.to_string(),
+            Self::Unix(_) => self.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "http://{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A listening socket that no runtime has taken yet.
+pub(super) enum Listener {
+    Tcp(std::net::TcpListener, SocketAddr),
+    Unix(StdUnixListener, SocketFile),
+}
+
+/// Removes the socket file when the listener is gone.
+#[derive(Debug)]
+pub(super) struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // A file that is gone already is what is wanted.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Listener {
+    pub(super) fn bind(address: &Listen) -> Result<Self, BindError> {
+        match address {
+            Listen::Tcp(address) => {
+                let failed = |source| BindError { address: address.to_string(), source };
+                let listener = bind_tcp(*address).map_err(failed)?;
+                let bound = listener.local_addr().map_err(failed)?;
+                Ok(Self::Tcp(listener, bound))
+            }
+            Listen::Unix(path) => {
+                let failed = |source| BindError { address: format!("unix:{}", path.display()), source };
+                let listener = bind_unix(path).map_err(failed)?;
+                Ok(Self::Unix(listener, SocketFile(path.clone())))
+            }
+        }
+    }
+
+    pub(super) fn bound(&self) -> Bound {
+        match self {
+            Self::Tcp(_, address) => Bound::Tcp(*address),
+            Self::Unix(_, file) => Bound::Unix(file.0.clone()),
+        }
+    }
+
+    /// Hands the socket to the runtime of this thread.
+    pub(super) fn into_async(self) -> io::Result<AsyncListener> {
+        Ok(match self {
+            Self::Tcp(listener, _) => AsyncListener::Tcp(TcpListener::from_std(listener)?),
+            Self::Unix(listener, file) => AsyncListener::Unix(UnixListener::from_std(listener)?, file),
+        })
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // "[::]" means IPv6 here; who wants both families lists both.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Binds to a name of its own first, sets its mode, then moves it into place: at no moment may anybody else connect,
+/// whatever the umask. A socket file that nobody serves any more is replaced; any other file is not.
+fn bind_unix(path: &Path) -> io::Result<StdUnixListener> {
+    if let Ok(found) = std::fs::symlink_metadata(path) {
+        if !found.file_type().is_socket() {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket is there"));
+        }
+        if StdUnixStream::connect(path).is_ok() {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process serves it"));
+        }
+    }
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let private = tempdir_beside(folder)?;
+    let made = private.0.join("s");
+    let listener = StdUnixListener::bind(&made)?;
+    std::fs::set_permissions(&made, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&made, path)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+struct PrivateFolder(PathBuf);
+
+impl Drop for PrivateFolder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+/// A folder with mode 0700 from its first moment.
+fn tempdir_beside(folder: &Path) -> io::Result<PrivateFolder> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let path = folder.join(format!(".cs{}", std::process::id()));
+    std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+    Ok(PrivateFolder(path))
+}
+
+/// A listening socket in a runtime.
+pub(super) enum AsyncListener {
+    Tcp(TcpListener),
+    /// The file goes when the listener does.
+    Unix(UnixListener, #[expect(dead_code, reason = "held for its drop")] SocketFile),
+}
+
+impl AsyncListener {
+    pub(super) async fn accept(&self) -> io::Result<Conn> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                // Answers are written whole; waiting to fill packets would only delay them.
+                stream.set_nodelay(true)?;
+                Ok(Conn::Tcp(stream))
+            }
+            Self::Unix(listener, _) => Ok(Conn::Unix(listener.accept().await?.0)),
+        }
+    }
+}
+
+/// A connection from a client.
+pub(super) enum Conn {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// The same on its way from one runtime to another.
+pub(super) enum Detached {
+    Tcp(std::net::TcpStream),
+    Unix(StdUnixStream),
+}
+
+impl Conn {
+    /// The address of this machine that the client connected to.
+    pub(super) fn local(&self) -> Option<std::net::IpAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok().map(|address| address.ip()),
+            Self::Unix(_) => None,
+        }
+    }
+
+    pub(super) fn detach(self) -> io::Result<Detached> {
+        Ok(match self {
+            Self::Tcp(stream) => Detached::Tcp(stream.into_std()?),
+            Self::Unix(stream) => Detached::Unix(stream.into_std()?),
+        })
+    }
+
+    pub(super) fn attach(socket: Detached) -> io::Result<Self> {
+        Ok(match socket {
+            Detached::Tcp(stream) => Self::Tcp(TcpStream::from_std(stream)?),
+            Detached::Unix(stream) => Self::Unix(UnixStream::from_std(stream)?),
+        })
+    }
+}
+
+impl AsyncRead for Conn {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Conn {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Sockets hold nothing back.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! How the proxy starts, serves and stops.
+//!
+//! ```text
+//! start  bind every address, then start the workers; the first that cannot serve stops the start
+//! serve  one acceptor hands sockets to the workers round robin; with one worker it accepts by itself
+//! stop   listeners close, idle connections too; requests under way may end for limits.drain_timeout
+//! ```
+//!
+//! A worker is a thread with a runtime, pools and signers of its own: on the way of a request nothing is shared
+//! between threads but the credentials, which are read without a lock, and the budget for bodies.
+
+mod accept;
+mod connection;
+mod listen;
+mod wire;
+mod worker;
+
+use std::{
+    io,
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+};
+
+use tokio::sync::{Semaphore, watch};
+
+pub use listen::{BindError, Bound};
+use listen::Listener;
+
+use crate::{
+    config::Config,
+    credentials::Sources,
+    proxy::{Budget, SharedError},
+    upstream::Roots,
+};
+
+/// The proxy cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A stage cannot be served.
+    #[error(transparent)]
+    Stage(#[from] SharedError),
+    /// The system gives no thread or runtime.
+    #[error("a worker cannot start")]
+    Worker(#[from] io::Error),
+}
+
+/// A proxy that serves.
+pub struct Server {
+    bound: Vec<Bound>,
+    stop: watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What all workers and the acceptor hold.
+#[derive(Clone)]
+struct Common {
+    config: Arc<Config>,
+    sources: Arc<Sources>,
+    roots: Arc<Roots>,
+    budget: Arc<Budget>,
+    /// One permit a connection.
+    connections: Arc<Semaphore>,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Server {
+    /// Binds and serves.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub fn start(config: &Arc<Config>, sources: &Arc<Sources>) -> Result<Self, StartError> {
+        let listeners = config.listen.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
+        let bound = listeners.iter().map(Listener::bound).collect();
+        let (stop, stopping) = watch::channel(false);
+        let common = Common {
+            config: Arc::clone(config),
+            sources: Arc::clone(sources),
+            roots: Arc::default(),
+            budget: Budget::new(&config.limits),
+            connections: Arc::new(Semaphore::new(config.limits.max_connections)),
+            stopping,
+        };
+        let mut server = Self { bound, stop, threads: Vec::new() };
+        let started = if config.workers.get() == 1 {
+            server.start_one(&common, listeners)
+        } else {
+            server.start_many(&common, listeners)
+        };
+        match started {
+            Ok(()) => Ok(server),
+            Err(error) => {
+                server.stop();
+                Err(error)
+            }
+        }
+    }
+
+    fn start_one(&mut self, common: &Common, listeners: Vec<Listener>) -> Result<(), StartError> {
+        let (ready, started) = mpsc::channel();
+        self.threads.push(worker::spawn(0, common.clone(), worker::Inbox::Listeners(listeners), ready)?);
+        wait_for(&started)
+    }
+
+    fn start_many(&mut self, common: &Common, listeners: Vec<Listener>) -> Result<(), StartError> {
+        let mut outboxes = Vec::new();
+        for index in 0..common.config.workers.get() {
+            let (outbox, inbox) = tokio::sync::mpsc::unbounded_channel();
+            outboxes.push(outbox);
+            let (ready, started) = mpsc::channel();
+            self.threads.push(worker::spawn(index, common.clone(), worker::Inbox::Sockets(inbox), ready)?);
+            wait_for(&started)?;
+        }
+        self.threads.push(accept::spawn(common.clone(), listeners, outboxes)?);
+        Ok(())
+    }
+
+    /// The addresses as they are bound, free ports filled in.
+    #[must_use]
+    pub fn bound(&self) -> &[Bound] {
+        &self.bound
+    }
+
+    /// Closes the listeners, lets requests under way end, and waits for that.
+    pub fn stop(self) {
+        self.stop.send_replace(true);
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker ended by a panic");
+            }
+        }
+    }
+}
+
+fn wait_for(started: &mpsc::Receiver<Result<(), StartError>>) -> Result<(), StartError> {
+    started.recv().unwrap_or_else(|_| Err(io::Error::other("it ended before it served").into()))
+}
