@@ -114,6 +114,22 @@ pub struct Stage {
     pub routes: Vec<Route>,
 }
 
+impl Stage {
+    /// What a path needs that no rule names.
+    #[must_use]
+    pub const fn default_auth(&self) -> Auth {
+        if self.api_key.is_some() { Auth::IamAndApiKey } else { Auth::Iam }
+    }
+
+    /// Whether any request to this stage can need a signature. Paths that no rule names do, unless a rule for `/*`
+    /// and one for `/` leave none of them.
+    #[must_use]
+    pub fn signs(&self) -> bool {
+        let catch_all = self.routes.iter().position(|route| route.path == "/*" || route.path == "/**");
+        catch_all.is_none_or(|last| self.routes[..=last].iter().any(|route| route.auth.signs()))
+    }
+}
+
 /// A stage's URL in the parts that the data path needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StageUrl {
