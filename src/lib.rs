@@ -6,9 +6,11 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`config`] | flags, environment and file become one valid configuration |
+//! | [`credentials`] | where the identity and the API key come from, and how they stay fresh |
 //! | [`secret`] | text that must never be seen |
 
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod credentials;
 pub mod secret;
