@@ -83,10 +83,10 @@ impl Findings {
     }
 
     fn look(&mut self, error: &(dyn Error + 'static)) {
-        if let Some(metadata) = error.downcast_ref::<ErrorMetadata>() {
-            if let Some(code) = metadata.code() {
-                self.service = Some((code.to_owned(), metadata.message().unwrap_or_default().to_owned()));
-            }
+        if let Some(metadata) = error.downcast_ref::<ErrorMetadata>()
+            && let Some(code) = metadata.code()
+        {
+            self.service = Some((code.to_owned(), metadata.message().unwrap_or_default().to_owned()));
         }
         if let Some(error) = error.downcast_ref::<io::Error>() {
             self.io.get_or_insert(error.kind());
@@ -134,15 +134,22 @@ pub(super) fn diagnose(error: &CredentialsError, asked: Asked<'_>, environment: 
     if let (Some((path, true)), Some(_)) = (&found.file, found.io) {
         return read_only(path);
     }
-    if let (Some((path, false)), Some(kind)) = (&found.file, found.io) {
-        if kind != io::ErrorKind::NotFound {
-            return Problem::unreadable(path, &kind.into());
-        }
+    if let (Some((path, false)), Some(kind)) = (&found.file, found.io)
+        && kind != io::ErrorKind::NotFound
+    {
+        return Problem::unreadable(path, &kind.into());
     }
-    if let Some((profile, base)) = asked.base() {
-        if let Some(problem) = login(&found, profile, base) {
-            return problem;
-        }
+    if found.says("resolve a home directory") {
+        return Problem::new(
+            Kind::NoHome,
+            format!("{name}: HOME is not set, so the tokens below ~/.aws cannot be found"),
+            "set HOME where countersign runs; in a container, to where ~/.aws is mounted",
+        );
+    }
+    if let Some((profile, base)) = asked.base()
+        && let Some(problem) = login(&found, profile, base)
+    {
+        return problem;
     }
     if let Some((code, message)) = &found.service {
         return refusal(code, message, asked, &name);
@@ -158,14 +165,14 @@ pub(super) fn diagnose(error: &CredentialsError, asked: Asked<'_>, environment: 
             NETWORK,
         );
     }
-    if matches!(asked, Asked::WebIdentity) || matches!(asked.base(), Some((_, Base::WebIdentity))) {
-        if let Some(kind) = found.io {
-            let path = match asked {
-                Asked::Profile(survey) => survey.token_file.clone(),
-                _ => environment.web_identity_token(),
-            };
-            return Problem::unreadable(&path.unwrap_or_default(), &kind.into());
-        }
+    if (matches!(asked, Asked::WebIdentity) || matches!(asked.base(), Some((_, Base::WebIdentity))))
+        && let Some(kind) = found.io
+    {
+        let path = match asked {
+            Asked::Profile(survey) => survey.token_file.clone(),
+            _ => environment.web_identity_token(),
+        };
+        return Problem::unreadable(&path.unwrap_or_default(), &kind.into());
     }
     if found.says("was not defined") || found.says("ProfileFile provider could not be built") {
         return bad_profile(&found, &name);
@@ -305,4 +312,70 @@ fn read_only(path: &std::path::Path) -> Problem {
         "the SDK writes refreshed tokens back: mount ~/.aws so that it can be written (without `:ro`) and belongs to the \
          user that runs countersign, or give it credentials from outside with `credential_process` or the environment",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{error::Error, fmt, io};
+
+    use aws_credential_types::provider::error::CredentialsError;
+
+    use super::{Asked, diagnose};
+    use crate::credentials::{environment::Environment, problem::Kind};
+
+    /// An error with a text and a cause, told only by the old `cause`, as the SDK's SSO provider tells its own.
+    #[derive(Debug)]
+    struct Told(&'static str, Option<Box<dyn Error + Send + Sync>>);
+
+    impl fmt::Display for Told {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl Error for Told {
+        fn cause(&self) -> Option<&dyn Error> {
+            self.1.as_deref().map(|cause| cause as _)
+        }
+    }
+
+    /// As [`Told`], by `source`.
+    #[derive(Debug)]
+    struct Sourced(&'static str, io::Error);
+
+    impl fmt::Display for Sourced {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl Error for Sourced {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&self.1)
+        }
+    }
+
+    #[test]
+    fn a_token_that_cannot_be_kept_or_read_names_the_file() {
+        let environment = Environment::of(&[]);
+        for (text, kind, hint) in [
+            ("failed to write `/home/ann/.aws/sso/cache/x.json`", io::ErrorKind::ReadOnlyFilesystem, "`:ro`"),
+            ("failed to read `/home/ann/.aws/sso/cache/x.json`", io::ErrorKind::PermissionDenied, "--user"),
+        ] {
+            let io = io::Error::new(kind, "hunter2");
+            let error = Told("failed to load the cached SSO token", Some(Box::new(Sourced(text, io))));
+            let problem =
+                diagnose(&CredentialsError::provider_error(error), Asked::Environment, &environment);
+            assert_eq!(problem.kind(), Kind::File);
+            assert!(problem.message().contains("/home/ann/.aws/sso/cache/x.json"), "{problem}");
+            assert!(problem.hint().contains(hint) && !problem.to_string().contains("hunter2"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn texts_that_are_not_known_are_not_passed_on() {
+        let error = CredentialsError::provider_error("the password hunter2 is wrong");
+        let problem = diagnose(&error, Asked::Instance, &Environment::of(&[]));
+        assert!(!problem.to_string().contains("hunter2"), "{problem}");
+    }
 }

@@ -1,7 +1,7 @@
 //! Where the identity and the API key come from, and how they stay fresh.
 //!
 //! A thread of its own owns everything that waits: providers, the SDK's HTTP client, files, commands. One task for
-//! each distinct [`config::Credentials`] asks its source ([`source`]) well before expiry ([`refresh`]) and publishes
+//! each distinct [`config::Credentials`] asks its source (`source.rs`) well before expiry (`refresh.rs`) and publishes
 //! into a [`Current`], from which requests read without a lock or a wait. While unexpired credentials are held, no
 //! request waits for a provider or fails for one. What cannot be had is a [`Problem`]: what happened, and what mends
 //! it. Whatever mends it (a login, an edited file) is noticed within a second or two.
