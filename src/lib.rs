@@ -6,13 +6,19 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`config`] | flags, environment and file become one valid configuration |
-//! | [`secret`] | text that must never be seen |
+//! | [`server`] | accept, serve, drain |
+//! | [`proxy`] | the life of a request, a step a file |
 //! | [`sigv4`] | canonical request, string to sign, signature: pure |
+//! | [`credentials`] | where the identity and the API key come from, and how they stay fresh |
+//! | [`upstream`] | the way to a stage: dialling, TLS, kept connections |
+//! | [`admin`] | health on a listener of its own |
+//! | [`telemetry`] | one line a request, and diagnostics without secrets |
+//! | [`secret`] | text that must never be seen |
+//! | [`coarse`] | deadlines that cost a request nothing |
 
 #![forbid(unsafe_code)]
 
 pub mod admin;
-pub mod cli;
 pub mod coarse;
 pub mod config;
 pub mod credentials;

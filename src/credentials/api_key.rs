@@ -1,0 +1,328 @@
+//! The API key: from the configuration, a variable, a file that may be replaced, or a command.
+//!
+//! What was good stays in use: a file that vanishes, is empty for a moment or holds rubbish keeps the key that it held
+//! before, and the problem says so.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use arc_swap::{ArcSwapOption, Guard};
+use http::HeaderValue;
+use tokio::{sync::watch, time};
+use zeroize::Zeroizing;
+
+use super::{
+    command,
+    environment::Environment,
+    problem::{Kind, Problem},
+    watch::stamp,
+};
+use crate::config::ApiKey;
+
+/// How often a file is looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// How long a command may take.
+const COMMAND_LIMIT: Duration = Duration::from_secs(30);
+/// Pauses between tries of a command that fails.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A file that is longer is not a key.
+const LONGEST_FILE: u64 = 64 * 1024;
+
+/// What one API key's source holds now.
+#[derive(Debug)]
+pub struct CurrentKey {
+    /// Marked sensitive, so that its `Debug` shows nothing.
+    key: ArcSwapOption<HeaderValue>,
+    problem: ArcSwapOption<Problem>,
+    tries: watch::Sender<u64>,
+}
+
+impl CurrentKey {
+    pub(super) fn new() -> Self {
+        Self { key: ArcSwapOption::empty(), problem: ArcSwapOption::empty(), tries: watch::Sender::new(0) }
+    }
+
+    /// The value of `x-api-key`, marked sensitive. Takes no lock and never waits.
+    pub fn load(&self) -> Guard<Option<Arc<HeaderValue>>> {
+        self.key.load()
+    }
+
+    /// Why there is no key, or why a newer one was not taken up.
+    pub fn problem(&self) -> Option<Arc<Problem>> {
+        self.problem.load_full()
+    }
+
+    /// Waits, at most `limit`, for a key command's first end. Every other source is ready from the start.
+    pub async fn wait(&self, limit: Duration) -> Option<Arc<HeaderValue>> {
+        let mut tries = self.tries.subscribe();
+        let _ended = time::timeout(limit, tries.wait_for(|count| *count > 0)).await;
+        self.key.load_full()
+    }
+
+    fn set(&self, outcome: Result<HeaderValue, Problem>) {
+        match outcome {
+            Ok(key) => {
+                if self.key.load().as_deref() != Some(&key) {
+                    self.key.store(Some(Arc::new(key)));
+                }
+                if self.problem.swap(None).is_some() {
+                    tracing::info!(target: "countersign::credentials", "the API key is ready");
+                }
+            }
+            Err(problem) => {
+                let before = self.problem.swap(Some(Arc::new(problem.clone())));
+                if before.is_none_or(|before| *before != problem) {
+                    tracing::warn!(
+                        target: "countersign::credentials",
+                        problem = problem.message(),
+                        hint = problem.hint(),
+                        kept = self.key.load().is_some(),
+                        "no new API key"
+                    );
+                }
+            }
+        }
+        self.tries.send_modify(|count| *count += 1);
+    }
+
+    /// What can be known without waiting: all sources but a command.
+    pub(super) fn read_now(&self, from: &ApiKey, environment: &Environment) {
+        match from {
+            ApiKey::Value(secret) => self.set(header(secret.expose(), "the API key in the configuration")),
+            ApiKey::Env(name) => self.set(match environment.get(name) {
+                Some(value) => header(&value, &format!("the API key in {name}")),
+                None => Err(Problem::new(
+                    Kind::Nothing,
+                    format!("the API key's variable {name} is not set"),
+                    format!("set {name} where countersign runs"),
+                )),
+            }),
+            ApiKey::File(path) => self.set(read_file(path)),
+            ApiKey::Command(_) => {}
+        }
+    }
+
+    /// Keeps the key fresh; ends when nothing more can happen.
+    pub(super) async fn follow(self: Arc<Self>, from: ApiKey, seen: u64) {
+        match from {
+            ApiKey::Value(_) | ApiKey::Env(_) => {}
+            ApiKey::File(path) => self.follow_file(&path, seen).await,
+            ApiKey::Command(words) => self.run_until_it_works(&words).await,
+        }
+    }
+
+    async fn follow_file(&self, path: &Path, mut seen: u64) {
+        loop {
+            time::sleep(TICK).await;
+            let now = stamp(path);
+            if now != seen {
+                self.set(read_file(path));
+                seen = now;
+            }
+        }
+    }
+
+    async fn run_until_it_works(&self, words: &[String]) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let outcome = run(words).await;
+            let done = outcome.is_ok();
+            self.set(outcome);
+            if done {
+                return;
+            }
+            time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+async fn run(words: &[String]) -> Result<HeaderValue, Problem> {
+    let (program, arguments) =
+        words.split_first().map_or(("", words), |(first, rest)| (first.as_str(), rest));
+    let mut command = tokio::process::Command::new(program);
+    command.args(arguments);
+    let printed = command::output(command, COMMAND_LIMIT).await.map_err(|failed| {
+        Problem::new(
+            Kind::Command,
+            format!("the API key's command `{program}` {failed}"),
+            "run it by hand to see its errors, which are kept out of this message; it is tried again by itself",
+        )
+    })?;
+    let first = printed.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    header(&text(first), &format!("what the API key's command `{program}` prints"))
+}
+
+fn read_file(path: &Path) -> Result<HeaderValue, Problem> {
+    let read = || {
+        let metadata = std::fs::metadata(path)?;
+        if metadata.is_dir() {
+            return Err(std::io::ErrorKind::IsADirectory.into());
+        }
+        if metadata.len() > LONGEST_FILE {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        std::fs::read(path)
+    };
+    let bytes = Zeroizing::new(read().map_err(|error| Problem::unreadable(path, &error))?);
+    header(&text(&bytes), &format!("the API key in {}", path.display()))
+}
+
+/// The text of it, or nothing when it is not UTF-8, which no key is.
+fn text(bytes: &[u8]) -> Zeroizing<String> {
+    Zeroizing::new(std::str::from_utf8(bytes).unwrap_or("\0").to_owned())
+}
+
+/// Makes the header's value. An API key is printable ASCII without white space (API Gateway: 20 to 128 characters;
+/// other services and emulators take shorter ones).
+fn header(text: &str, whence: &str) -> Result<HeaderValue, Problem> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(Problem::new(Kind::Malformed, format!("{whence} is empty"), "put the key there"));
+    }
+    let fits = text.bytes().all(|byte| byte.is_ascii_graphic());
+    match HeaderValue::from_str(text) {
+        Ok(mut value) if fits => {
+            value.set_sensitive(true);
+            Ok(value)
+        }
+        _ => Err(Problem::new(
+            Kind::Malformed,
+            format!("{whence} cannot be put into a header"),
+            "it must be one line of printable ASCII without white space inside",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        path::PathBuf,
+        sync::Arc,
+        time::{Duration, Instant},
+    };
+
+    use super::{CurrentKey, Kind};
+    use crate::{
+        config::ApiKey,
+        credentials::{Sources, environment::Environment},
+        secret::Secret,
+    };
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn directory(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("countersign-key-{name}-{}", std::process::id()));
+        fs::remove_dir_all(&path).ok();
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    fn held(key: &CurrentKey) -> Option<String> {
+        key.load().as_ref().map(|value| value.to_str().unwrap().to_owned())
+    }
+
+    /// Waits until `done`; the bound only ends a test that fails.
+    fn until(what: &str, mut done: impl FnMut() -> bool) {
+        let end = Instant::now() + LONG;
+        while !done() {
+            assert!(Instant::now() < end, "never happened: {what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    #[test]
+    fn values_and_variables_are_read_at_once_and_never_shown() {
+        let environment = Environment::of(&[("KEY", " k3y\n"), ("BAD", "sp ace")]);
+        let read = |from: ApiKey| {
+            let key = CurrentKey::new();
+            key.read_now(&from, &environment);
+            key
+        };
+        let value = read(ApiKey::Value(Secret::new("v4lue")));
+        assert_eq!(held(&value).as_deref(), Some("v4lue"));
+        assert!(!format!("{value:?}").contains("v4lue"));
+        assert_eq!(held(&read(ApiKey::Env("KEY".into()))).as_deref(), Some("k3y"));
+        let bad = read(ApiKey::Env("BAD".into()));
+        assert_eq!(bad.problem().unwrap().kind(), Kind::Malformed);
+        assert!(!bad.problem().unwrap().to_string().contains("sp ace"));
+        let absent = read(ApiKey::Env("ABSENT".into()));
+        assert!(absent.problem().unwrap().message().contains("ABSENT"));
+        let hidden = read(ApiKey::Value(Secret::new("hun\nter2")));
+        assert!(hidden.load().is_none() && !hidden.problem().unwrap().to_string().contains("hun"));
+    }
+
+    #[test]
+    fn a_file_is_followed_and_what_was_good_is_kept() {
+        let path = directory("file").join("key");
+        fs::write(&path, "first\n").unwrap();
+        let from = ApiKey::File(path.clone());
+        let sources = Sources::start([], [&from]).unwrap();
+        let key = sources.api_key(&from);
+        assert_eq!(held(&key).as_deref(), Some("first"), "ready when start returns");
+        for bad in ["", "two words\n", "\u{e9}"] {
+            fs::write(&path, bad).unwrap();
+            until("a problem", || key.problem().is_some_and(|problem| problem.kind() == Kind::Malformed));
+            assert_eq!(held(&key).as_deref(), Some("first"));
+            fs::write(&path, "first").unwrap();
+            until("no problem", || key.problem().is_none());
+        }
+        fs::remove_file(&path).unwrap();
+        until("a problem", || key.problem().is_some_and(|problem| problem.kind() == Kind::File));
+        assert_eq!(held(&key).as_deref(), Some("first"), "a vanished file keeps the key");
+        fs::write(&path, "other").unwrap();
+        until("the new key", || held(&key).as_deref() == Some("other"));
+        assert!(key.problem().is_none());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_kubernetes_volume_swaps_its_links() {
+        use std::os::unix::fs::symlink;
+
+        let root = directory("volume");
+        for (version, text) in [("..1", "one"), ("..2", "two")] {
+            fs::create_dir(root.join(version)).unwrap();
+            fs::write(root.join(version).join("key"), text).unwrap();
+        }
+        symlink("..1", root.join("..data")).unwrap();
+        symlink("..data/key", root.join("key")).unwrap();
+        let from = ApiKey::File(root.join("key"));
+        let sources = Sources::start([], [&from]).unwrap();
+        let key = sources.api_key(&from);
+        assert_eq!(held(&key).as_deref(), Some("one"));
+        symlink("..2", root.join("..tmp")).unwrap();
+        fs::rename(root.join("..tmp"), root.join("..data")).unwrap();
+        fs::remove_dir_all(root.join("..1")).unwrap();
+        until("the new key", || held(&key).as_deref() == Some("two"));
+    }
+
+    #[tokio::test]
+    async fn a_command_is_run_again_until_it_works() {
+        let marker = directory("command").join("ready");
+        let script = format!(
+            "test -e {0} && echo ' k3y ' && echo second; test -e {0} || {{ echo hunter2 >&2; exit 1; }}",
+            marker.display()
+        );
+        let from = ApiKey::Command(vec!["sh".into(), "-c".into(), script]);
+        let sources = Sources::start([], [&from]).unwrap();
+        let key = sources.api_key(&from);
+        assert!(Arc::ptr_eq(&key, &sources.api_key(&from)), "one source for equal configurations");
+        assert!(key.wait(LONG).await.is_none());
+        let problem = key.problem().unwrap();
+        assert_eq!(problem.kind(), Kind::Command);
+        assert!(
+            problem.message().contains("exit status: 1") && !problem.to_string().contains("hunter2"),
+            "{problem}"
+        );
+        fs::write(&marker, "").unwrap();
+        tokio::task::spawn_blocking(move || {
+            until("the key", || held(&key).as_deref() == Some("k3y"));
+            until("no problem", || key.problem().is_none());
+        })
+        .await
+        .unwrap();
+        drop(sources);
+    }
+}

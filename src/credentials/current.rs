@@ -1,0 +1,344 @@
+//! The identity that requests are signed with now: read without a lock or a wait, replaced by the background task.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::{ArcSwapOption, Guard};
+use http::HeaderValue;
+use tokio::{
+    sync::{Notify, watch},
+    time,
+};
+
+use super::problem::{Kind, Problem};
+use crate::secret::Secret;
+
+/// One set of AWS credentials, checked to be fit for headers.
+pub struct Identity {
+    /// Printable ASCII without white space, `/`, `,` and `=`: what fits into `Credential=…`.
+    pub access_key_id: Box<str>,
+    /// The secret access key.
+    pub secret: Secret,
+    /// The value of `x-amz-security-token`, marked sensitive. Long-lived keys have none.
+    pub session_token: Option<HeaderValue>,
+    /// When the provider says they expire, by true time; `None` for long-lived keys. It is for the reader to judge
+    /// (by the learned clock offset) whether that has passed: an expired identity is kept here until a newer one comes.
+    pub expires: Option<SystemTime>,
+    /// Differs between any two sets of keys of this process. Caches of signing keys use it.
+    pub serial: u64,
+    /// Where they come from: `environment`, `profile dev`, `role arn:aws:iam::…`.
+    pub source: Arc<str>,
+}
+
+impl Identity {
+    /// Checks what a provider gave. The problem names the part that is wrong and nothing of it.
+    pub(super) fn new(given: &aws_credential_types::Credentials, source: &str) -> Result<Self, Problem> {
+        let malformed = |part: &str| {
+            Problem::new(
+                Kind::Malformed,
+                format!("the {part} from {source} cannot be put into a header"),
+                "look for a line break, a space or a missing piece where it is kept, often from copying",
+            )
+        };
+        let fits = |text: &str, more: &str| {
+            !text.is_empty()
+                && text.bytes().all(|byte| byte.is_ascii_graphic() && !more.as_bytes().contains(&byte))
+        };
+        if !fits(given.access_key_id(), "/,=") {
+            return Err(malformed("access key id"));
+        }
+        if !fits(given.secret_access_key(), "") {
+            return Err(malformed("secret access key"));
+        }
+        let session_token = match given.session_token().filter(|token| !token.is_empty()) {
+            Some(token) if fits(token, "") => {
+                let mut value = HeaderValue::from_str(token).map_err(|_| malformed("session token"))?;
+                value.set_sensitive(true);
+                Some(value)
+            }
+            Some(_) => return Err(malformed("session token")),
+            None => None,
+        };
+        Ok(Self {
+            access_key_id: given.access_key_id().into(),
+            secret: Secret::new(given.secret_access_key()),
+            session_token,
+            expires: given.expiry(),
+            serial: 0,
+            source: source.into(),
+        })
+    }
+
+    /// Whether the keys are the same, whatever their expiry.
+    pub(super) fn same_keys(&self, other: &Self) -> bool {
+        self.access_key_id == other.access_key_id
+            && self.secret == other.secret
+            && self.session_token == other.session_token
+    }
+
+    /// By the wall clock of this machine.
+    pub(super) fn expired(&self, now: SystemTime) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("access_key_id", &self.access_key_id)
+            .field("expires", &self.expires)
+            .field("serial", &self.serial)
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How the last attempt to get credentials ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// None has ended yet.
+    Pending,
+    /// The source gave credentials.
+    Fetched,
+    /// It did not, and that may pass by itself.
+    Hiccup,
+    /// It did not, and somebody has to mend something.
+    Failed,
+}
+
+/// What one source holds now. Shared: the background task writes, any number of threads read.
+#[derive(Debug)]
+pub struct Current {
+    identity: ArcSwapOption<Identity>,
+    problem: ArcSwapOption<Problem>,
+    /// Attempts that have ended, and how the last one did.
+    attempts: watch::Sender<(u64, Outcome)>,
+    /// Wakes the task.
+    pub(super) wake: Notify,
+    /// The newest serial that the gateway refused; 0 is none.
+    refused: AtomicU64,
+    /// The refused serial beyond which the source had nothing newer when last asked.
+    settled: AtomicU64,
+    /// Whether somebody waits for usable credentials.
+    asked: AtomicU64,
+}
+
+impl Current {
+    pub(super) fn new() -> Self {
+        Self {
+            identity: ArcSwapOption::empty(),
+            problem: ArcSwapOption::empty(),
+            attempts: watch::Sender::new((0, Outcome::Pending)),
+            wake: Notify::new(),
+            refused: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
+        }
+    }
+
+    /// What there is now, maybe expired. Takes no lock and never waits.
+    pub fn load(&self) -> Guard<Option<Arc<Identity>>> {
+        self.identity.load()
+    }
+
+    /// Why there are no credentials, or why those there are cannot be refreshed. `None` when all is well, and before
+    /// the first attempt has ended.
+    pub fn problem(&self) -> Option<Arc<Problem>> {
+        self.problem.load_full()
+    }
+
+    /// Waits once, at most `limit`, for an identity that `usable` accepts, and has the source asked now.
+    ///
+    /// Gives up sooner when waiting longer is pointless: the source answered with nothing usable, or failed in a way
+    /// that does not pass by itself. [`Self::problem`] then says why.
+    pub async fn wait_usable(
+        &self,
+        usable: impl Fn(&Identity) -> bool,
+        limit: Duration,
+    ) -> Option<Arc<Identity>> {
+        let found = || self.identity.load_full().filter(|identity| usable(identity));
+        let wait = async {
+            // Subscribed before looking: what is published in between is not missed.
+            let mut attempts = self.attempts.subscribe();
+            let (first, _) = *attempts.borrow_and_update();
+            if let Some(identity) = found() {
+                return Some(identity);
+            }
+            if self.load().as_ref().is_some_and(|held| held.serial == self.settled.load(Ordering::Acquire)) {
+                return None;
+            }
+            self.asked.fetch_add(1, Ordering::AcqRel);
+            self.wake.notify_one();
+            loop {
+                if attempts.changed().await.is_err() {
+                    return None;
+                }
+                let (count, outcome) = *attempts.borrow_and_update();
+                if let Some(identity) = found() {
+                    return Some(identity);
+                }
+                if count > first && matches!(outcome, Outcome::Fetched | Outcome::Failed) {
+                    return None;
+                }
+            }
+        };
+        time::timeout(limit, wait).await.unwrap_or(None)
+    }
+
+    /// The gateway refused this identity (expired, deleted): the source is asked at once, unless a newer one is
+    /// already here. Any number of calls cause one refresh.
+    pub fn refused(&self, serial: u64) {
+        if self.load().as_ref().is_some_and(|held| held.serial == serial)
+            && self.refused.fetch_max(serial, Ordering::AcqRel) < serial
+        {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Whether the gateway refused what is held. Stays so until newer keys are here.
+    pub(super) fn is_refused(&self) -> bool {
+        let refused = self.refused.load(Ordering::Acquire);
+        self.load().as_ref().is_some_and(|held| held.serial == refused)
+    }
+
+    /// Whether somebody has been waiting since the last call.
+    pub(super) fn take_asked(&self) -> bool {
+        self.asked.swap(0, Ordering::AcqRel) > 0
+    }
+
+    /// The source gave `identity`. The same keys as before keep their serial. Returns what is held now.
+    pub(super) fn publish(&self, mut identity: Identity, problem: Option<Problem>) -> Arc<Identity> {
+        /// Serials begin at 1, so that 0 is nobody's.
+        static SERIAL: AtomicU64 = AtomicU64::new(1);
+
+        let same = self.load().as_ref().filter(|held| held.same_keys(&identity)).map(|held| held.serial);
+        if same.is_some_and(|serial| serial == self.refused.load(Ordering::Acquire)) {
+            self.settled.store(same.unwrap_or(0), Ordering::Release);
+        }
+        identity.serial = same.unwrap_or_else(|| SERIAL.fetch_add(1, Ordering::Relaxed));
+        let identity = Arc::new(identity);
+        self.identity.store(Some(Arc::clone(&identity)));
+        self.problem.store(problem.map(Arc::new));
+        self.ended(Outcome::Fetched);
+        identity
+    }
+
+    /// The source gave nothing; what is held stays.
+    pub(super) fn fail(&self, problem: Problem) {
+        let outcome = if problem.kind().transient() { Outcome::Hiccup } else { Outcome::Failed };
+        if self.is_refused() && outcome == Outcome::Failed {
+            self.settled.store(self.refused.load(Ordering::Acquire), Ordering::Release);
+        }
+        self.problem.store(Some(Arc::new(problem)));
+        self.ended(outcome);
+    }
+
+    /// Sets a problem beside what was just published.
+    pub(super) fn complain(&self, problem: Problem) {
+        self.problem.store(Some(Arc::new(problem)));
+    }
+
+    fn ended(&self, outcome: Outcome) {
+        self.attempts.send_modify(|(count, last)| {
+            *count += 1;
+            *last = outcome;
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use aws_credential_types::Credentials;
+
+    use super::{Current, Identity};
+    use crate::credentials::problem::{Kind, Problem};
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn identity(key: &str) -> Identity {
+        Identity::new(&Credentials::new(key, "hunter2", Some("t0ken".into()), None, "test"), "test").unwrap()
+    }
+
+    #[test]
+    fn the_same_keys_keep_their_serial_and_new_ones_get_a_new_one() {
+        let current = Current::new();
+        let first = current.publish(identity("AKIA1"), None).serial;
+        assert_eq!(current.publish(identity("AKIA1"), None).serial, first);
+        assert_ne!(current.publish(identity("AKIA2"), None).serial, first);
+        let other = Current::new();
+        assert_ne!(other.publish(identity("AKIA1"), None).serial, first, "unique across sources");
+    }
+
+    #[test]
+    fn debug_shows_no_secret_and_the_token_is_sensitive() {
+        let identity = identity("AKIA1");
+        let shown = format!("{identity:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains("t0ken"), "{shown}");
+        assert!(identity.session_token.unwrap().is_sensitive());
+    }
+
+    #[test]
+    fn what_does_not_fit_into_a_header_is_a_problem_that_does_not_show_it() {
+        for (key, secret, token) in [
+            ("AK IA", "s", "t"),
+            ("AK/IA", "s", "t"),
+            ("", "s", "t"),
+            ("AKIA", "hun\nter2", "t"),
+            ("AKIA", "s", "t\r\nx: y"),
+        ] {
+            let given = Credentials::new(key, secret, Some(token.into()), None, "test");
+            let problem = Identity::new(&given, "profile dev").unwrap_err();
+            assert_eq!(problem.kind(), Kind::Malformed);
+            assert!(
+                !problem.to_string().contains("hun") && !problem.to_string().contains("x: y"),
+                "{problem}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_with_what_is_published_or_with_a_lasting_failure() {
+        let current = Arc::new(Current::new());
+        let waiting = tokio::spawn({
+            let current = Arc::clone(&current);
+            async move { current.wait_usable(|identity| &*identity.access_key_id == "AKIA2", LONG).await }
+        });
+        current.wake.notified().await;
+        assert!(current.take_asked());
+        current.fail(Problem::new(Kind::Unreachable, "m", "h"));
+        assert!(!waiting.is_finished());
+        current.publish(identity("AKIA2"), None);
+        assert_eq!(&*waiting.await.unwrap().unwrap().access_key_id, "AKIA2");
+
+        let waiting = tokio::spawn({
+            let current = Arc::clone(&current);
+            async move { current.wait_usable(|_| false, LONG).await.is_none() }
+        });
+        current.wake.notified().await;
+        current.fail(Problem::new(Kind::SsoLogin, "m", "h"));
+        assert!(waiting.await.unwrap());
+        assert!(current.load().is_some(), "what is held stays");
+    }
+
+    #[tokio::test]
+    async fn a_refused_identity_that_the_source_gives_again_is_not_waited_for() {
+        let current = Current::new();
+        let serial = current.publish(identity("AKIA1"), None).serial;
+        current.refused(serial + 1000);
+        assert!(!current.is_refused(), "not the one that is held");
+        current.refused(serial);
+        assert!(current.is_refused());
+        current.publish(identity("AKIA1"), None);
+        assert!(current.wait_usable(|identity| identity.serial != serial, LONG).await.is_none());
+        current.publish(identity("AKIA2"), None);
+        assert!(!current.is_refused());
+    }
+}

@@ -1,0 +1,148 @@
+//! Where the identity and the API key come from, and how they stay fresh.
+//!
+//! A thread of its own owns everything that waits: providers, the SDK's HTTP client, files, commands. One task for
+//! each distinct [`config::Credentials`] asks its source (`source.rs`) well before expiry (`refresh.rs`) and publishes
+//! into a [`Current`], from which requests read without a lock or a wait. While unexpired credentials are held, no
+//! request waits for a provider or fails for one. What cannot be had is a [`Problem`]: what happened, and what mends
+//! it. Whatever mends it (a login, an edited file) is noticed within a second or two.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `current.rs` | what requests read |
+//! | `refresh.rs` | when a source is asked, and what is logged |
+//! | `source.rs` | asking a source once: the SDK's providers, roles |
+//! | `profile.rs` | what the AWS configuration files say about a profile |
+//! | `process.rs`, `command.rs` | `credential_process`, and running commands whose output is a secret |
+//! | `watch.rs`, `environment.rs` | files that change, variables that name them |
+//! | `problem.rs`, `diagnose.rs` | what is wrong, in words that hold no secret |
+//! | `api_key.rs` | the API key |
+
+mod api_key;
+mod command;
+mod current;
+mod diagnose;
+mod environment;
+mod problem;
+mod process;
+mod profile;
+mod refresh;
+mod source;
+mod watch;
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use tokio::{
+    runtime::{self, Handle},
+    sync::oneshot,
+};
+
+pub use self::{
+    api_key::CurrentKey,
+    current::{Current, Identity},
+    problem::{Kind, Problem},
+};
+use self::{environment::Environment, refresh::Refresher, source::Source};
+use crate::config;
+
+/// How long the thread waits at its end for a name resolution or a file that cannot be interrupted.
+const LAST_WAIT: Duration = Duration::from_millis(200);
+
+/// All sources, and the thread that keeps them fresh. Dropping it ends the thread; what was read stays readable.
+#[derive(Debug)]
+pub struct Sources {
+    environment: Environment,
+    http: SharedHttpClient,
+    handle: Handle,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+    identities: Mutex<HashMap<config::Credentials, Arc<Current>>>,
+    keys: Mutex<Vec<(config::ApiKey, Arc<CurrentKey>)>>,
+}
+
+impl Sources {
+    /// Starts the thread and asks every source; returns at once. Keys that are values, variables or files are ready
+    /// when it returns.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no thread or no runtime. Sources that have nothing are no error: see [`Current::problem`].
+    pub fn start<'a>(
+        credentials: impl IntoIterator<Item = &'a config::Credentials>,
+        keys: impl IntoIterator<Item = &'a config::ApiKey>,
+    ) -> io::Result<Self> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = thread::Builder::new().name("credentials".to_owned()).spawn(move || {
+            // Ends by word or because the sender is gone: either way it is the end.
+            let _end = runtime.block_on(stopped);
+            runtime.shutdown_timeout(LAST_WAIT);
+        })?;
+        let sources = Self {
+            environment: Environment::process(),
+            http: source::http_client(),
+            handle,
+            stop: Some(stop),
+            thread: Some(thread),
+            identities: Mutex::default(),
+            keys: Mutex::default(),
+        };
+        for wanted in credentials {
+            sources.current(wanted);
+        }
+        for from in keys {
+            sources.api_key(from);
+        }
+        Ok(sources)
+    }
+
+    /// The identity of this source; equal configurations share one. A source that is new is started, as after a
+    /// reload.
+    pub fn current(&self, wanted: &config::Credentials) -> Arc<Current> {
+        let mut identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(current) = identities.get(wanted) {
+            return Arc::clone(current);
+        }
+        let current = Arc::new(Current::new());
+        let source = Source::new(wanted.clone(), self.environment.clone(), self.http.clone());
+        let refresher = Refresher::new(source, &self.environment, Arc::clone(&current));
+        self.handle.spawn(refresher.run());
+        identities.insert(wanted.clone(), Arc::clone(&current));
+        current
+    }
+
+    /// The API key of this source; equal configurations share one. A source that is new is started.
+    pub fn api_key(&self, from: &config::ApiKey) -> Arc<CurrentKey> {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, key)) = keys.iter().find(|(known, _)| known == from) {
+            return Arc::clone(key);
+        }
+        let key = Arc::new(CurrentKey::new());
+        // Looked at before it is read, so that no change in between is missed.
+        let seen = match from {
+            config::ApiKey::File(path) => watch::stamp(path),
+            _ => 0,
+        };
+        key.read_now(from, &self.environment);
+        self.handle.spawn(Arc::clone(&key).follow(from.clone(), seen));
+        keys.push((from.clone(), Arc::clone(&key)));
+        key
+    }
+}
+
+impl Drop for Sources {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been reported by the runtime already.
+            let _ended = thread.join();
+        }
+    }
+}
