@@ -6,9 +6,11 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`config`] | flags, environment and file become one valid configuration |
+//! | [`demo`] | a gateway on loopback that verifies as AWS does, for `countersign demo` and the tests |
 //! | [`secret`] | text that must never be seen |
 
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod demo;
 pub mod secret;
