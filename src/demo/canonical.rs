@@ -98,7 +98,8 @@ pub fn canonical_path(path: &[u8]) -> String {
             other => kept.push(other),
         }
     }
-    // A path that ends in a directory keeps its last slash, and a last dot segment stands for a directory.
+    // A path that ends in a directory keeps its last slash, and a last dot segment stands for a directory. (AWS's
+    // signers disagree on the second: its Rust SDK keeps the slash, botocore does not. The RFC keeps it.)
     let directory = [&b"/"[..], b"/.", b"/.."].iter().any(|end| path.ends_with(end));
     let mut out = String::with_capacity(path.len() + 16);
     for segment in &kept {

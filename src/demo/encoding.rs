@@ -55,7 +55,7 @@ pub fn hex(bytes: &[u8]) -> String {
 /// Reads lower-case hexadecimal. AWS compares signatures as text, so upper case is not accepted.
 #[must_use]
 pub fn unhex(text: &str) -> Option<Vec<u8>> {
-    if text.len() % 2 != 0 || text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+    if !text.len().is_multiple_of(2) || text.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return None;
     }
     text.as_bytes().chunks_exact(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()

@@ -11,7 +11,7 @@
 //! the real one, `//prod/auth//api-key` is `/prod/auth/api-key`.
 
 use std::{
-    io,
+    fmt, io,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -119,12 +119,12 @@ pub struct Running {
     task: JoinHandle<()>,
 }
 
-/// One request as the gateway saw it, sent before it is answered.
-#[derive(Debug, Clone)]
+/// One request as the gateway saw it, sent before it is answered. `Debug` shows no header: they hold credentials.
+#[derive(Clone)]
 pub struct Record {
     /// The answer's `x-amzn-requestid`.
     pub request_id: String,
-    /// The whole head as it came, blank line included. It holds credentials.
+    /// The whole head as it came, blank line included.
     pub head: Vec<u8>,
     /// `GET`
     pub method: String,
@@ -136,6 +136,17 @@ pub struct Record {
     pub body: Bytes,
     /// Who was let in, or what was answered instead.
     pub verdict: Result<Passed, Refusal>,
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("request_id", &self.request_id)
+            .field("method", &self.method)
+            .field("target", &String::from_utf8_lossy(&self.target))
+            .field("verdict", &self.verdict)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What an accepted request showed.

@@ -10,7 +10,7 @@
 //! | which checks a signature has to pass, in which order | [`verify`] |
 //! | what API Gateway says when it refuses | [`refusal`] |
 //! | how the three routes are served | [`gateway`], [`tls`], [`capture`] |
-//! | how a plain tool calls it | [`client`] |
+//! | what `countersign demo` shows | [`story`], with [`page`] and [`client`] |
 //!
 //! It is a judge for REST APIs with IAM and API key authorization. It does not read presigned URLs, HTTP/2,
 //! pipelined requests or the `Date` header in place of `x-amz-date`: such requests are refused, never let through.
@@ -21,6 +21,8 @@ pub mod client;
 pub mod clock;
 pub mod encoding;
 pub mod gateway;
+pub mod page;
 pub mod refusal;
+pub mod story;
 pub mod tls;
 pub mod verify;
