@@ -13,6 +13,7 @@
 //! | [`upstream`] | the way to a stage: dialling, TLS, kept connections |
 //! | [`admin`] | health on a listener of its own |
 //! | [`telemetry`] | one line a request, and diagnostics without secrets |
+//! | [`demo`] | a verifying gateway on loopback, for `demo` and the tests; imports nothing of ours |
 //! | [`secret`] | text that must never be seen |
 //! | [`coarse`] | deadlines that cost a request nothing |
 
@@ -22,6 +23,7 @@ pub mod admin;
 pub mod coarse;
 pub mod config;
 pub mod credentials;
+pub mod demo;
 pub mod proxy;
 pub mod secret;
 pub mod server;
