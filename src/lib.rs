@@ -5,10 +5,12 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`cli`] | the command line, one file a command |
 //! | [`config`] | flags, environment and file become one valid configuration |
 //! | [`secret`] | text that must never be seen |
 
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod config;
 pub mod secret;
