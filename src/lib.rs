@@ -5,6 +5,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`cli`] | one file a command |
 //! | [`config`] | flags, environment and file become one valid configuration |
 //! | [`server`] | accept, serve, drain |
 //! | [`proxy`] | the life of a request, a step a file |
@@ -20,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod cli;
 pub mod coarse;
 pub mod config;
 pub mod credentials;

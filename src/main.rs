@@ -1,2 +1,60 @@
-//! x
-fn main() {}
+//! The program: reads what is wanted, does it, and reports what went wrong with its causes and what to do.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+
+#![forbid(unsafe_code)]
+
+use std::{
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+};
+
+use countersign::{
+    cli::{self, Command},
+    config,
+};
+
+fn main() -> ExitCode {
+    let command = match cli::parse(std::env::args_os(), std::env::vars_os()) {
+        Ok(command) => command,
+        Err(error) => error.exit(),
+    };
+    match command {
+        Command::Run(given) => match config::load(&given) {
+            Ok(config) => finish(cli::run::run(config)),
+            Err(mistakes) => {
+                eprint!("{}", mistakes.render(in_colour()));
+                ExitCode::from(2)
+            }
+        },
+        Command::Demo(args) => finish(cli::demo::run(&args)),
+        Command::Health(args) => finish(cli::health::run(&args)),
+        Command::Completions(args) => written(cli::completions::write(args.shell, &mut io::stdout())),
+        Command::Man(args) => written(match &args.dir {
+            Some(dir) => cli::man::write_all(dir),
+            None => cli::man::write(&mut io::stdout()),
+        }),
+    }
+}
+
+fn in_colour() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// What was asked for on standard output; a reader that has seen enough is no failure.
+fn written(result: io::Result<()>) -> ExitCode {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("countersign: {error}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn finish(result: Result<ExitCode, impl miette::Diagnostic>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprint!("{}", cli::report(&error, in_colour()));
+        ExitCode::FAILURE
+    })
+}

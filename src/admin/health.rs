@@ -80,8 +80,9 @@ impl Stage {
         let mut found = Vec::new();
         if let Some(current) = &self.credentials {
             let identity = current.load();
-            let expired =
-                identity.as_ref().map(|held| held.expires.is_some_and(|expires| expires <= SystemTime::now()));
+            let expired = identity
+                .as_ref()
+                .map(|held| held.expires.is_some_and(|expires| expires <= SystemTime::now()));
             let otherwise = match expired {
                 Some(false) => None,
                 Some(true) => Some("the credentials have expired"),

@@ -24,7 +24,9 @@ pub enum RunError {
     Start(#[from] StartError),
     /// The admin listener cannot start.
     #[error("cannot listen on {address} for admin")]
-    #[diagnostic(help("another countersign may run; give this one another address with --admin, or \"off\""))]
+    #[diagnostic(help(
+        "another countersign may run; give this one another address with --admin, or \"off\""
+    ))]
     Admin {
         /// As it was configured.
         address: std::net::SocketAddr,
@@ -59,7 +61,8 @@ fn serve(config: &Arc<Config>) -> Result<(), RunError> {
     let health = Health::new(config, &sources);
     let admin = match config.admin {
         Some(address) => Some(
-            Admin::start(address, Arc::clone(&health)).map_err(|source| RunError::Admin { address, source })?,
+            Admin::start(address, Arc::clone(&health))
+                .map_err(|source| RunError::Admin { address, source })?,
         ),
         None => None,
     };

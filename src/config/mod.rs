@@ -2,10 +2,36 @@
 //!
 //! The rest of the program sees only the types of this file. They hold references to secrets (a variable's name, a
 //! file's path), and the one secret that may be written in the file itself is a [`Secret`].
+//!
+//! The way there, a file a step: `settings` defines every setting once; `given` reads flags and variables, `file` the
+//! TOML, both into layers of that definition whose values are parsed by `values`, `url` and `host`; `resolve` and
+//! `stage` put the layers together and check them; `error` is what comes out otherwise. `generate` writes the schema
+//! and the reference from the same definition.
+
+mod error;
+mod file;
+mod generate;
+mod given;
+mod host;
+mod resolve;
+mod settings;
+mod stage;
+mod url;
+mod values;
+
+#[cfg(test)]
+mod tests;
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use http::{HeaderName, uri::Authority};
+
+pub use error::{Error, Kind, Mistake, Place, Problem};
+pub use generate::{reference, schema};
+pub use given::{API_KEY_VARIABLE, BadValue, Given, parse_tolerantly, with_args};
+pub use resolve::load;
+pub use settings::{Settings, StageSettings};
+pub use values::{Admin, Wait};
 
 use crate::secret::Secret;
 
@@ -26,6 +52,8 @@ pub struct Config {
     pub log: Log,
     /// At least one; mounts are distinct.
     pub stages: Vec<Stage>,
+    /// The file that was read, if any: what a reload reads again.
+    pub file: Option<PathBuf>,
 }
 
 /// An address to listen on.
@@ -75,7 +103,7 @@ pub struct Log {
 }
 
 /// How a line of log is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     /// For people.
     Text,
@@ -159,7 +187,7 @@ pub struct Credentials {
 }
 
 /// A single source of credentials.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum CredentialSource {
     /// `AWS_ACCESS_KEY_ID` and its companions.
     Environment,
@@ -211,7 +239,7 @@ pub struct Timeouts {
 }
 
 /// What may be sent twice when a pooled connection dies under a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Retry {
     /// Only what was provably not sent.
     Never,
@@ -229,7 +257,7 @@ pub struct Route {
 }
 
 /// What the gateway asks for on a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum Auth {
     /// Nothing that this proxy adds.
     None,
@@ -238,6 +266,7 @@ pub enum Auth {
     /// A SigV4 signature.
     Iam,
     /// Both.
+    #[value(name = "iam+api-key")]
     IamAndApiKey,
 }
 

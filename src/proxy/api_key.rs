@@ -35,7 +35,10 @@ impl Step for PutApiKey {
                 let problem = source.problem();
                 let refusal = problem.map_or_else(
                     || Refusal::from(Code::NoApiKey),
-                    |problem| Refusal::because(Code::NoApiKey, problem.message().to_owned()).with_hint(problem.hint().to_owned()),
+                    |problem| {
+                        Refusal::because(Code::NoApiKey, problem.message().to_owned())
+                            .with_hint(problem.hint().to_owned())
+                    },
                 );
                 return Err(refusal);
             };

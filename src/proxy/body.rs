@@ -28,7 +28,7 @@ use tower::Service;
 use super::{
     refusal::{Code, Refusal},
     sanitize::{Head, Sanitized},
-    stage::{Shared, Share},
+    stage::{Share, Shared},
 };
 use crate::{
     coarse,

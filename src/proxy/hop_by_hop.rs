@@ -25,9 +25,8 @@ pub(super) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     let tokens = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     let tokens = tokens.map(<[u8]>::trim_ascii);
     // These two say how long the connection lives and name no field.
-    let tokens = tokens.filter(|token| {
-        !token.eq_ignore_ascii_case(b"keep-alive") && !token.eq_ignore_ascii_case(b"close")
-    });
+    let tokens = tokens
+        .filter(|token| !token.eq_ignore_ascii_case(b"keep-alive") && !token.eq_ignore_ascii_case(b"close"));
     tokens.filter_map(|token| HeaderName::from_bytes(token).ok()).collect()
 }
 

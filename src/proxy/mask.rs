@@ -20,7 +20,13 @@ impl Mask {
         let mut spellings = Vec::new();
         for secret in secrets.filter(|secret| !secret.is_empty()) {
             if secret.contains(&b'/') {
-                spellings.push(secret.iter().flat_map(|byte| if *byte == b'/' { &b"\\/"[..] } else { std::slice::from_ref(byte) }).copied().collect());
+                spellings.push(
+                    secret
+                        .iter()
+                        .flat_map(|byte| if *byte == b'/' { &b"\\/"[..] } else { std::slice::from_ref(byte) })
+                        .copied()
+                        .collect(),
+                );
             }
             spellings.push(secret.to_vec());
         }

@@ -209,12 +209,8 @@ pub fn reference() -> String {
     );
     for code in Code::ALL {
         let (text, status, fault) = (code.as_str(), code.status(), code.fault().as_str());
-        let _ = write!(
-            out,
-            "\n## {text}\n\n{status} · fault: {fault}\n\n{}\n\n{}\n",
-            code.means(),
-            code.hint()
-        );
+        let _ =
+            write!(out, "\n## {text}\n\n{status} · fault: {fault}\n\n{}\n\n{}\n", code.means(), code.hint());
     }
     out
 }

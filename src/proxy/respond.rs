@@ -14,7 +14,8 @@ use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::{
-    api_key::Keyed, attempt::Answered, hop_by_hop::remove_hop_by_hop, mask::Mask, refusal::Refusal, stage::Stage,
+    api_key::Keyed, attempt::Answered, hop_by_hop::remove_hop_by_hop, mask::Mask, refusal::Refusal,
+    stage::Stage,
 };
 use crate::upstream::{AnswerBody, Cut};
 
@@ -153,6 +154,10 @@ impl Body for MaskedBody {
 
     fn size_hint(&self) -> SizeHint {
         // Masking changes no length, but what is held back is still to come.
-        if self.mask.as_ref().is_none_or(Mask::is_empty) { self.body.size_hint() } else { SizeHint::default() }
+        if self.mask.as_ref().is_none_or(Mask::is_empty) {
+            self.body.size_hint()
+        } else {
+            SizeHint::default()
+        }
     }
 }

@@ -57,7 +57,8 @@ impl Step for Route {
         if has_dot_segment(path) {
             return Err(Code::DotSegment.into());
         }
-        let mounted = |stage: &Rc<Stage>| below_mount(path, &stage.mount).map(|below| (Rc::clone(stage), below));
+        let mounted =
+            |stage: &Rc<Stage>| below_mount(path, &stage.mount).map(|below| (Rc::clone(stage), below));
         let Some((stage, below)) = self.shared.stages.iter().find_map(mounted) else {
             return Err(Code::NoStage.into());
         };

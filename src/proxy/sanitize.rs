@@ -132,18 +132,26 @@ fn remove_presign_parameters(target: &mut String, start: usize) {
 /// `aws-chunked` bodies hold signatures between their pieces (S3's `STREAMING-…` payloads).
 fn is_signed_in_pieces(headers: &HeaderMap) -> bool {
     let coded = headers.get_all(header::CONTENT_ENCODING).iter().any(|value| {
-        value.as_bytes().split(|byte| *byte == b',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"aws-chunked"))
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"aws-chunked"))
     });
-    coded || headers.get("x-amz-content-sha256").is_some_and(|hash| hash.as_bytes().starts_with(b"STREAMING-"))
+    coded
+        || headers.get("x-amz-content-sha256").is_some_and(|hash| hash.as_bytes().starts_with(b"STREAMING-"))
 }
 
 fn remove_unforwardable(headers: &mut HeaderMap, auth: Auth) {
-    let named = if headers.contains_key(header::CONNECTION) { named_by_connection(headers) } else { Vec::new() };
+    let named =
+        if headers.contains_key(header::CONNECTION) { named_by_connection(headers) } else { Vec::new() };
     for name in named {
         headers.remove(name);
     }
     let goes = |name: &&HeaderName| {
-        is_hop_by_hop(name) || is_owned(name, auth) || *name == header::CONTENT_LENGTH || *name == header::EXPECT
+        is_hop_by_hop(name)
+            || is_owned(name, auth)
+            || *name == header::CONTENT_LENGTH
+            || *name == header::EXPECT
     };
     let found: Vec<_> = headers.keys().filter(goes).cloned().collect();
     for name in found {
@@ -177,7 +185,8 @@ fn join_cookies(headers: &mut HeaderMap) {
         return;
     }
     let all: Vec<_> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    let joined = HeaderValue::from_bytes(&all.join(&b"; "[..])).expect("valid values joined are a valid value");
+    let joined =
+        HeaderValue::from_bytes(&all.join(&b"; "[..])).expect("valid values joined are a valid value");
     headers.insert(header::COOKIE, joined);
 }
 
@@ -186,7 +195,10 @@ fn fold_signed_values(headers: &mut HeaderMap, extra: &[HeaderName]) -> Result<(
     for (name, value) in headers.iter_mut().filter(|(name, _)| signed(name)) {
         let bytes = value.as_bytes();
         if std::str::from_utf8(bytes).is_err() {
-            return Err(Refusal::because(Code::HeaderNotUtf8, format!("The header {name} is not UTF-8, and is to be signed.")));
+            return Err(Refusal::because(
+                Code::HeaderNotUtf8,
+                format!("The header {name} is not UTF-8, and is to be signed."),
+            ));
         }
         if bytes.contains(&b'\t') || bytes.windows(2).any(|pair| pair == b"  ") {
             let mut folded = Vec::with_capacity(bytes.len());

@@ -23,8 +23,8 @@ use std::{
 
 use tokio::sync::{Semaphore, watch};
 
-pub use listen::{BindError, Bound};
 use listen::Listener;
+pub use listen::{BindError, Bound};
 
 use crate::{
     config::Config,

@@ -24,8 +24,8 @@ mod query;
 mod sign;
 mod signed_headers;
 
-pub use canonical::{CanonicalRequest, Request, string_to_sign};
 pub(crate) use canonical::hex_into;
+pub use canonical::{CanonicalRequest, Request, string_to_sign};
 pub use clock::{AmzDate, DateCache};
 pub use encode::encode_into;
 pub(crate) use encode::percent_byte;

@@ -68,10 +68,13 @@ pub fn start(settings: &Log) -> Result<Logging, BadFilter> {
     let access = settings.access.then(|| AccessLayer::new(&writer, format, colour));
     let access = access.with_filter(filter()?.and(filter_fn(|metadata| metadata.target() == ACCESS)));
 
-    let diagnostics = tracing_subscriber::fmt::layer().with_writer(|| Scrubbed(io::stderr())).with_ansi(colour);
+    let diagnostics =
+        tracing_subscriber::fmt::layer().with_writer(|| Scrubbed(io::stderr())).with_ansi(colour);
     let diagnostics = match format {
         LogFormat::Text => diagnostics.with_target(false).compact().boxed(),
-        LogFormat::Json => diagnostics.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        LogFormat::Json => {
+            diagnostics.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        }
     };
     let allowed = filter_fn(|metadata| metadata.target() != ACCESS && is_below_cap(metadata));
     let diagnostics = diagnostics.with_filter(filter()?.and(allowed));
@@ -87,11 +90,13 @@ mod tests {
 
     #[test]
     fn the_crates_that_print_secrets_are_capped_below_trace() {
-        let cap = |target: &str| CAPS.iter().find(|(name, _)| target.starts_with(name)).map(|(_, most)| *most);
+        let cap =
+            |target: &str| CAPS.iter().find(|(name, _)| target.starts_with(name)).map(|(_, most)| *most);
         for target in ["aws_sigv4::http_request::sign", "aws_config::credential_process"] {
             assert_eq!(cap(target), Some(LevelFilter::OFF), "{target}");
         }
-        for target in ["aws_smithy_runtime::client::orchestrator", "aws_sdk_sts", "h2::codec", "hyper::proto"] {
+        for target in ["aws_smithy_runtime::client::orchestrator", "aws_sdk_sts", "h2::codec", "hyper::proto"]
+        {
             assert!(cap(target).is_some_and(|most| most < LevelFilter::DEBUG), "{target}");
         }
         assert_eq!(cap("countersign::server"), None);

@@ -1,0 +1,304 @@
+//! The command line: which command is meant, with which arguments.
+//!
+//! `run` is the default: `countersign https://…` and `countersign --config x` are read as if `run` stood before them.
+//! Its arguments are the settings' own (see [`config`](crate::config)); the other commands' are defined here. One file a
+//! command holds what it does.
+
+pub mod completions;
+pub mod demo;
+pub mod health;
+pub mod man;
+pub mod run;
+
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
+use miette::{GraphicalReportHandler, GraphicalTheme};
+
+use crate::config::{self, Admin, Given, Listen, Mistake, Wait};
+
+/// What the whole program is, for `--help` and the man page.
+#[derive(Debug, Parser)]
+#[command(
+    name = "countersign",
+    version,
+    about = "A local proxy that adds the API key and the SigV4 signature that API Gateway asks for",
+    long_about = "A local proxy that adds the API key and the SigV4 signature that API Gateway asks for: plain HTTP on \
+                  localhost goes in, signed HTTPS to an API Gateway stage comes out.",
+    override_usage = "countersign [run] [STAGE_URL] [OPTIONS]\n       countersign <COMMAND>",
+    after_help = ROOT_EXAMPLES
+)]
+struct Root {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const ROOT_EXAMPLES: &str = "\
+Without a command, `run` is meant; `countersign run --help` lists its options.
+
+Examples:
+  countersign demo
+  countersign https://abc123.execute-api.us-west-2.amazonaws.com/prod
+  countersign --config orders.toml";
+
+const RUN_EXAMPLES: &str = "\
+Every option is also an environment variable and a key of the configuration file; an option wins over a variable, and a
+variable over the file.
+
+Examples:
+  countersign https://abc123.execute-api.us-west-2.amazonaws.com/prod
+  countersign run https://api.example.com --region us-west-2 --profile dev --api-key-env ORDERS_API_KEY
+  countersign --config orders.toml --stage orders --route '/status=none'";
+
+/// A command and its arguments.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Take requests and send them on, signed. Its arguments are the settings.
+    #[command(skip)]
+    Run(Box<Given>),
+
+    /// Show it working: a gateway that verifies, the proxy before it, and six requests. Needs no AWS account
+    #[command(display_order = 1, after_help = "Example:\n  countersign demo --keep --listen 127.0.0.1:8080")]
+    Demo(DemoArgs),
+
+    /// Ask a running countersign whether it is ready; the exit code tells
+    #[command(
+        display_order = 2,
+        after_help = "Example:\n  countersign health --admin 127.0.0.1:8081 --timeout 2s"
+    )]
+    Health(HealthArgs),
+
+    /// Print a shell's completion script
+    #[command(
+        display_order = 3,
+        after_help = "Example:\n  countersign completions bash > ~/.local/share/bash-completion/completions/countersign"
+    )]
+    Completions(CompletionsArgs),
+
+    /// Print the man page, or write the pages of all commands into a directory
+    #[command(display_order = 4, after_help = "Example:\n  countersign man ~/.local/share/man/man1")]
+    Man(ManArgs),
+}
+
+/// The arguments of `countersign demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Stay up after the six requests, for requests of your own
+    #[arg(long)]
+    pub keep: bool,
+
+    /// Where the demo's proxy listens; by itself a free port of 127.0.0.1
+    #[arg(long, value_name = "ADDRESS", value_parser = tcp)]
+    pub listen: Option<SocketAddr>,
+}
+
+/// The arguments of `countersign health`.
+#[derive(Debug, Args)]
+pub struct HealthArgs {
+    /// Where the running countersign serves health
+    #[arg(long, value_name = "ADDRESS", env = "COUNTERSIGN_ADMIN", default_value = "127.0.0.1:8081", value_parser = served)]
+    pub admin: SocketAddr,
+
+    /// How long to wait for the answer
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = wait)]
+    pub timeout: Duration,
+}
+
+/// The arguments of `countersign completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// The arguments of `countersign man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Where to write the pages; it must exist
+    #[arg(value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+fn tcp(text: &str) -> Result<SocketAddr, Mistake> {
+    match text.parse()? {
+        Listen::Tcp(address) => Ok(address),
+        Listen::Unix(_) => Err(Mistake::new("the demo listens on an address, not on a Unix socket")),
+    }
+}
+
+fn served(text: &str) -> Result<SocketAddr, Mistake> {
+    text.parse::<Admin>()?.0.ok_or_else(|| Mistake::new("health is not served when admin is off"))
+}
+
+fn wait(text: &str) -> Result<Duration, Mistake> {
+    text.parse::<Wait>().map(|wait| wait.0)
+}
+
+/// The whole command line as clap knows it.
+#[must_use]
+pub fn command() -> clap::Command {
+    let run = clap::Command::new("run")
+        .about("Take requests on localhost and send them on, signed. This is what happens without a command")
+        .override_usage("countersign [run] [STAGE_URL] [OPTIONS]")
+        .after_help(RUN_EXAMPLES)
+        .display_order(0);
+    Root::command().subcommand(config::with_args(run))
+}
+
+/// Reads a command line, its first argument being the program's name, and the environment.
+///
+/// Values of settings that are wrong are no error here: [`config::load`] reports them with those of the file.
+///
+/// # Errors
+/// Wrong usage, and what clap treats likewise: help and version. `clap::Error::exit` prints each as it should be.
+pub fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Command, clap::Error> {
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    if arguments.is_empty() {
+        arguments.push("countersign".into());
+    }
+    if default_to_run(&mut arguments)? {
+        let (matches, bad) = config::parse_tolerantly(command(), &arguments, Some("run"))?;
+        let environment: Vec<_> = environment.into_iter().collect();
+        return Ok(Command::Run(Box::new(Given::new(&matches, bad, &environment)?)));
+    }
+    Root::from_arg_matches(&command().try_get_matches_from(arguments)?).map(|root| root.command)
+}
+
+/// Puts `run` where no command is named; whether it is what is run.
+fn default_to_run(arguments: &mut Vec<OsString>) -> Result<bool, clap::Error> {
+    let mut command = command();
+    let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).chain(["help"]).collect();
+    let first = arguments.get(1).and_then(|first| first.to_str()).unwrap_or_default();
+    if first == "run" {
+        return Ok(true);
+    }
+    if names.contains(&first) || ["-h", "--help", "-V", "--version"].contains(&first) {
+        return Ok(false);
+    }
+    // A word that can be no URL is a mistyped command; "not a URL" would lead astray.
+    let is_word = !first.is_empty() && !first.starts_with('-') && !first.contains(['.', ':', '/']);
+    if is_word && first != "localhost" {
+        let near = names.iter().find(|name| strsim::damerau_levenshtein(name, first) <= 2);
+        let hint = match near {
+            Some(name) => format!("did you mean `countersign {name}`?"),
+            None => format!("commands: {}", names.join(", ")),
+        };
+        let message = format!("'{first}' is neither a command nor a URL\n\n  tip: {hint}");
+        return Err(command.error(ErrorKind::InvalidSubcommand, message));
+    }
+    arguments.insert(1, "run".into());
+    Ok(true)
+}
+
+/// A failure with its causes and what to do, as it is shown on a terminal.
+#[must_use]
+pub fn report(failure: &dyn miette::Diagnostic, colour: bool) -> String {
+    let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let handler = GraphicalReportHandler::new_themed(theme).with_links(false);
+    let mut out = String::new();
+    handler.render_report(&mut out, failure).expect("a String takes everything that is written to it");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const URL: &str = "https://abc123.execute-api.us-west-2.amazonaws.com/prod";
+
+    fn parsed(line: &[&str]) -> Result<Command, clap::Error> {
+        parse(std::iter::once("countersign").chain(line.iter().copied()).map(OsString::from), [])
+    }
+
+    #[test]
+    fn clap_finds_nothing_to_object_to() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn run_is_the_default() {
+        for line in [
+            &["run"][..],
+            &[],
+            &["https://a.example.com"],
+            &["run", "https://a.example.com"],
+            &["--config", "x.toml"],
+            &["--workers=4", "https://a.example.com"],
+        ] {
+            assert!(matches!(parsed(line), Ok(Command::Run(_))), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn an_option_with_a_list_leaves_the_url_alone() {
+        for flag in ["--listen=127.0.0.1:1", "--route=/a=none", "--allow-remote", "--log-access"] {
+            for line in [[flag, URL], [URL, flag]] {
+                let Ok(Command::Run(given)) = parsed(&line) else { panic!("{line:?}") };
+                let config = config::load(&given).unwrap_or_else(|error| panic!("{}", error.render(false)));
+                assert_eq!(config.stages[0].name, "abc123", "{line:?}");
+            }
+        }
+        for (flag, value) in [("--listen", "127.0.0.1:1,[::1]:1"), ("--signed-headers", "x-a,x-b")] {
+            let Ok(Command::Run(given)) = parsed(&[flag, value, URL]) else { panic!("{flag}") };
+            let config = config::load(&given).unwrap_or_else(|error| panic!("{}", error.render(false)));
+            assert_eq!(config.stages[0].name, "abc123", "{flag}");
+        }
+        let Ok(Command::Run(given)) = parsed(&["--listen", "127.0.0.1:1", "--listen", "[::1]:1", URL]) else {
+            panic!("a repeated flag")
+        };
+        assert_eq!(config::load(&given).map(|config| config.listen.len()).ok(), Some(2));
+    }
+
+    #[test]
+    fn other_commands_take_their_arguments() {
+        let Ok(Command::Demo(demo)) = parsed(&["demo", "--keep", "--listen", "localhost:0"]) else {
+            panic!("demo")
+        };
+        assert!(demo.keep);
+        assert_eq!(demo.listen, Some(([127, 0, 0, 1], 0).into()));
+        let Ok(Command::Health(health)) = parsed(&["health", "--admin", "[::1]:9", "--timeout", "500ms"])
+        else {
+            panic!("health")
+        };
+        assert_eq!(health.admin, "[::1]:9".parse::<SocketAddr>().expect("an address"));
+        assert_eq!(health.timeout, Duration::from_millis(500));
+        assert!(matches!(parsed(&["man"]), Ok(Command::Man(ManArgs { dir: None }))));
+        assert!(matches!(parsed(&["completions", "zsh"]), Ok(Command::Completions(_))));
+    }
+
+    #[test]
+    fn wrong_usage_is_told_from_wrong_settings() {
+        for (line, part) in [
+            (&["runn"][..], "did you mean `countersign run`?"),
+            (&["demoo"], "did you mean `countersign demo`?"),
+            (&["everything"], "commands: "),
+            (&["--no-such-flag"], "--no-such-flag"),
+            (&["https://a.example.com", "https://b.example.com"], "b.example.com"),
+            (&["health", "--admin", "off"], "admin is off"),
+            (&["health", "--timeout", "soon"], "not a duration"),
+            (&["--config"], "--config"),
+        ] {
+            let error = parsed(line).expect_err("wrong usage");
+            assert!(error.to_string().contains(part), "{line:?}: {error}");
+            assert_eq!(error.exit_code(), 2, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn every_command_has_an_example_in_its_help() {
+        let mut root = command();
+        assert!(root.render_long_help().to_string().contains("Examples:"));
+        // `help` is clap's own, and documents itself.
+        for command in root.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Example") && help.contains("  countersign "), "{help}");
+        }
+        for line in [&["--help"][..], &["run", "-h"], &["help", "run"], &["--version"]] {
+            assert_eq!(parsed(line).expect_err("help is clap's error").exit_code(), 0, "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! The one definition of every setting.
+//!
+//! From these structs come the TOML keys, the flags and their help, the environment variables, the defaults,
+//! `config/schema.json` and `docs/configuration.md`; a test walks them and fails for a setting that lacks one.
+//! `confique` derives from each struct a *layer*, the same fields but all optional: one for the flags, one for the
+//! environment, one for the file, one for the defaults.
+//!
+//! Conventions that the rest of this module relies on: an argument's id is its TOML key (`limits.max_body`,
+//! `stage.mount`); its flag is the key's last part (`--max-body`) unless another is given here; its variable is
+//! `COUNTERSIGN_` and the flag in capitals. `given.rs` adds both.
+
+use std::path::PathBuf;
+
+use confique::Layer as _;
+use schemars::JsonSchema;
+
+use super::{
+    Auth, CredentialSource, Listen, LogFormat, Retry, StageUrl,
+    values::{
+        Admin, AllowedHost, CommandLine, Count, HostPort, Lifetime, Mount, OneOrMany, Region, SignedHeader,
+        Size, Wait, one_or_many, secret,
+    },
+};
+use crate::secret::Secret;
+
+/// Where requests are taken, what is logged, and which stages there are.
+#[derive(Debug, Clone, confique::Config)]
+#[config(layer_attr(derive(Debug, Clone, clap::Args, JsonSchema)))]
+#[config(layer_attr(serde(deny_unknown_fields)))]
+#[config(layer_attr(schemars(rename = "Configuration")))]
+#[config(layer_attr(command(next_help_heading = "Listening")))]
+pub struct Settings {
+    /// Where requests are taken: `127.0.0.1:8080`, `[::1]:8080` or `unix:/path`.
+    ///
+    /// `localhost` is read as 127.0.0.1, and port 0 picks a free port. The flag may be repeated, the file may give
+    /// a list. An address that other machines reach needs `guard.allow_remote`.
+    #[config(default = ["127.0.0.1:8080"], deserialize_with = one_or_many)]
+    #[config(layer_attr(arg(id = "listen", value_name = "ADDRESS", value_delimiter = ',')))]
+    #[config(layer_attr(schemars(with = "Option<OneOrMany<Listen>>")))]
+    pub listen: Vec<Listen>,
+
+    /// Where health is served, or `off`.
+    ///
+    /// Port 0 picks a free port. An address that other machines reach needs `guard.allow_remote`.
+    #[config(default = "127.0.0.1:8081")]
+    #[config(layer_attr(arg(id = "admin", value_name = "ADDRESS")))]
+    pub admin: Admin,
+
+    /// Threads that serve requests; each has its own connections to the stages.
+    #[config(default = 1)]
+    #[config(layer_attr(arg(id = "workers", value_name = "N")))]
+    pub workers: Count,
+
+    /// Who may borrow the credentials.
+    #[config(nested)]
+    #[config(layer_attr(command(flatten)))]
+    #[config(layer_attr(schemars(default = "GuardLayer::empty")))]
+    pub guard: GuardSettings,
+
+    /// Bounds on what clients may take.
+    #[config(nested)]
+    #[config(layer_attr(command(flatten)))]
+    #[config(layer_attr(schemars(default = "LimitLayer::empty")))]
+    pub limits: LimitSettings,
+
+    /// What is logged and how.
+    #[config(nested)]
+    #[config(layer_attr(command(flatten)))]
+    #[config(layer_attr(schemars(default = "LogLayer::empty")))]
+    pub log: LogSettings,
+
+    /// The stages, one `[[stage]]` table each.
+    #[config(default = [])]
+    #[config(layer_attr(arg(skip)))]
+    pub stage: Vec<StageLayer>,
+}
+
+/// Who may borrow the credentials.
+#[derive(Debug, Clone, confique::Config)]
+#[config(layer_attr(derive(Debug, Clone, clap::Args, JsonSchema)))]
+#[config(layer_attr(serde(deny_unknown_fields)))]
+#[config(layer_attr(schemars(rename = "Guard")))]
+#[config(layer_attr(command(next_help_heading = "Guard")))]
+pub struct GuardSettings {
+    /// Names accepted in `Host` beside localhost, *.localhost and the loopback addresses; without a port.
+    #[config(default = [])]
+    #[config(layer_attr(arg(id = "guard.allowed_hosts", value_name = "NAME", value_delimiter = ',')))]
+    pub allowed_hosts: Vec<AllowedHost>,
+
+    /// Allow addresses that other machines reach: whoever reaches them calls the stages with your credentials.
+    #[config(default = false)]
+    #[config(layer_attr(arg(
+        id = "guard.allow_remote", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true"
+    )))]
+    pub allow_remote: bool,
+}
+
+/// Bounds on what clients may take.
+#[derive(Debug, Clone, confique::Config)]
+#[config(layer_attr(derive(Debug, Clone, clap::Args, JsonSchema)))]
+#[config(layer_attr(serde(deny_unknown_fields)))]
+#[config(layer_attr(schemars(rename = "Limits")))]
+#[config(layer_attr(command(next_help_heading = "Limits")))]
+pub struct LimitSettings {
+    /// The largest request body. API Gateway takes 10 MiB.
+    #[config(default = "10MiB")]
+    #[config(layer_attr(arg(id = "limits.max_body", value_name = "SIZE")))]
+    pub max_body: Size,
+
+    /// All request bodies that are held at once; further requests wait.
+    #[config(default = "256MiB")]
+    #[config(layer_attr(arg(id = "limits.max_buffered", value_name = "SIZE")))]
+    pub max_buffered: Size,
+
+    /// How long a request waits for its share of `max_buffered` before it is answered 503.
+    #[config(default = "10s")]
+    #[config(layer_attr(arg(id = "limits.buffer_wait", value_name = "TIME")))]
+    pub buffer_wait: Wait,
+
+    /// Open client connections.
+    #[config(default = 10000)]
+    #[config(layer_attr(arg(id = "limits.max_connections", value_name = "N")))]
+    pub max_connections: Count,
+
+    /// How long a client may take to send the head of a request.
+    #[config(default = "10s")]
+    #[config(layer_attr(arg(id = "limits.header_timeout", value_name = "TIME")))]
+    pub header_timeout: Wait,
+
+    /// How long a client may pause between two pieces of a request body.
+    #[config(default = "30s")]
+    #[config(layer_attr(arg(id = "limits.body_timeout", value_name = "TIME")))]
+    pub body_timeout: Wait,
+
+    /// How long requests under way may take to end after SIGINT or SIGTERM.
+    #[config(default = "25s")]
+    #[config(layer_attr(arg(id = "limits.drain_timeout", value_name = "TIME")))]
+    pub drain_timeout: Wait,
+}
+
+/// What is logged and how.
+#[derive(Debug, Clone, confique::Config)]
+#[config(layer_attr(derive(Debug, Clone, clap::Args, JsonSchema)))]
+#[config(layer_attr(serde(deny_unknown_fields)))]
+#[config(layer_attr(schemars(rename = "Log")))]
+#[config(layer_attr(command(next_help_heading = "Logging")))]
+pub struct LogSettings {
+    /// Text for people or one JSON object a line; by itself text on a terminal and JSON otherwise.
+    #[config(layer_attr(arg(id = "log.format", long = "log-format", value_name = "FORMAT")))]
+    pub format: Option<LogFormat>,
+
+    /// Which events are logged, as `RUST_LOG` is written: `info`, or `warn,countersign=debug`.
+    #[config(default = "info")]
+    #[config(layer_attr(arg(id = "log.filter", long = "log-filter", value_name = "FILTER")))]
+    pub filter: String,
+
+    /// Whether each request gets a line.
+    #[config(default = true)]
+    #[config(layer_attr(arg(
+        id = "log.access", long = "log-access", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true"
+    )))]
+    pub access: bool,
+}
+
+/// One API Gateway stage, or other AWS service, and where it appears locally.
+#[derive(Debug, Clone, confique::Config)]
+#[config(layer_attr(derive(Debug, Clone, clap::Args, JsonSchema)))]
+#[config(layer_attr(serde(deny_unknown_fields)))]
+#[config(layer_attr(schemars(rename = "Stage")))]
+#[config(layer_attr(command(next_help_heading = "Stage")))]
+pub struct StageSettings {
+    /// A name for logs and messages; by itself the first label of the url's host (the API's id).
+    #[config(layer_attr(arg(id = "stage.name", value_name = "NAME")))]
+    pub name: Option<String>,
+
+    /// The stage's URL, as API Gateway shows it: `https://abc123.execute-api.us-west-2.amazonaws.com/prod`.
+    ///
+    /// `http://` is only for emulators: loopback addresses, `localhost` and `*.localhost`.
+    #[config(layer_attr(arg(id = "stage.url", value_name = "STAGE_URL", help_heading = "Configuration")))]
+    pub url: Option<StageUrl>,
+
+    /// The local path below which the stage appears; distinct for each stage.
+    #[config(default = "/")]
+    #[config(layer_attr(arg(id = "stage.mount", value_name = "PATH")))]
+    pub mount: Mount,
+
+    /// The region to sign for, where the url does not tell it (a custom domain, an emulator).
+    #[config(layer_attr(arg(id = "stage.region", value_name = "REGION")))]
+    pub region: Option<Region>,
+
+    /// The service to sign for, where the url does not tell it; `execute-api` for API Gateway.
+    #[config(layer_attr(arg(id = "stage.service", value_name = "SERVICE")))]
+    pub service: Option<String>,
+
+    /// A profile of the AWS configuration files; it wins over keys in the environment.
+    #[config(layer_attr(arg(id = "stage.profile", value_name = "NAME")))]
+    pub profile: Option<String>,
+
+    /// Take credentials from exactly this source instead of the usual chain.
+    #[config(layer_attr(arg(id = "stage.credentials", value_name = "SOURCE")))]
+    pub credentials: Option<CredentialSource>,
+
+    /// A role to assume with these credentials.
+    #[config(nested)]
+    #[config(layer_attr(command(flatten)))]
+    #[config(layer_attr(schemars(default = "RoleLayer::empty")))]
+    pub role: RoleSettings,
+
+    /// Where the API key comes from: exactly one of `env`, `file`, `command` and `value`.
+    #[config(nested)]
+    #[config(layer_attr(command(flatten)))]
+    #[config(layer_attr(schemars(default = "ApiKeyLayer::empty")))]
+    pub api_key: ApiKeySettings,
+
+    /// More headers to put inside the signature, beside `host`, `content-type`, `x-api-key` and `x-amz-*`.
+    #[config(default = [])]
+    #[config(layer_attr(arg(id = "stage.signed_headers", value_name = "HEADER", value_delimiter = ',')))]
+    pub signed_headers: Vec<SignedHeader>,
+
+    /// Dial this host and port; `Host` and the TLS server name stay the url's (a VPC endpoint, a tunnel).
+    #[config(layer_attr(arg(id = "stage.connect_to", value_name = "HOST:PORT")))]
+    pub connect_to: Option<HostPort>,
+
+    /// A PEM file of certificate authorities that are trusted beside the platform's.
+    #[config(layer_attr(arg(id = "stage.ca_bundle", value_name = "FILE")))]
+    pub ca_bundle: Option<PathBuf>,
+
+    /// Bounds on waiting for the stage. None is a total: an answer may stream for 15 minutes.
+    #[config(nested)]
+    #[config(layer_attr(command(flatten)))]
+    #[config(layer_attr(schemars(default = "TimeoutLayer::empty")))]
+    pub timeouts: TimeoutSettings,
+
+    /// What may be sent twice when a connection dies under a request before any answer.
+    #[config(default = "safe")]
+    #[config(layer_attr(arg(id = "stage.retry", value_name = "RULE", help_heading = "Stage")))]
+    pub retry: Retry,
+
+    /// What each route asks for; the first that matches decides. Flag: `/auth/api-key=api-key`.
+    ///
+    /// Without rules every route is signed (`iam`), and gets the API key when there is one. In the file these are
+    /// `[[stage.route]]` tables; rules given by flag replace all of them.
+    #[config(default = [])]
+    #[config(layer_attr(arg(
+        id = "stage.route",
+        value_name = "PATH=AUTH",
+        value_delimiter = ',',
+        help_heading = "Stage"
+    )))]
+    pub route: Vec<RouteLayer>,
+}
+
+/// A role to assume through STS.
+#[derive(Debug, Clone, confique::Config)]
+#[config(layer_attr(derive(Debug, Clone, clap::Args, JsonSchema)))]
+#[config(layer_attr(serde(deny_unknown_fields)))]
+#[config(layer_attr(schemars(rename = "Role")))]
+#[config(layer_attr(command(next_help_heading = "Role")))]
+pub struct RoleSettings {
+    /// The role: `arn:aws:iam::123456789012:role/caller`.
+    #[config(layer_attr(arg(id = "stage.role.arn", long = "role-arn", value_name = "ARN")))]
+    pub arn: Option<String>,
+
+    /// The session's name in CloudTrail; what STS does not allow in it becomes `-`.
+    #[config(layer_attr(arg(
+        id = "stage.role.session_name",
+        long = "role-session-name",
+        value_name = "NAME"
+    )))]
+    pub session_name: Option<String>,
+
+    /// The external id that the role's trust policy asks for.
+    #[config(layer_attr(arg(id = "stage.role.external_id", long = "role-external-id", value_name = "ID")))]
+    pub external_id: Option<String>,
+
+    /// How long a session lasts, 15 minutes to 12 hours; by itself STS's hour.
+    #[config(layer_attr(arg(id = "stage.role.duration", long = "role-duration", value_name = "TIME")))]
+    pub duration: Option<Lifetime>,
+}
+
+/// Where the API key comes from: exactly one of these.
+#[derive(Debug, Clone, confique::Config)]
+#[config(layer_attr(derive(Debug, Clone, clap::Args, JsonSchema)))]
+#[config(layer_attr(serde(deny_unknown_fields)))]
+#[config(layer_attr(schemars(rename = "ApiKey")))]
+#[config(layer_attr(command(next_help_heading = "API key")))]
+pub struct ApiKeySettings {
+    /// The environment variable that holds the API key.
+    #[config(layer_attr(arg(id = "stage.api_key.env", long = "api-key-env", value_name = "VARIABLE")))]
+    pub env: Option<String>,
+
+    /// A file that holds the API key; it is read again when it changes.
+    #[config(layer_attr(arg(id = "stage.api_key.file", long = "api-key-file", value_name = "FILE")))]
+    pub file: Option<PathBuf>,
+
+    /// A command that prints the API key; no shell runs it. In the file a list of words, as a flag one text.
+    #[config(layer_attr(arg(
+        id = "stage.api_key.command",
+        long = "api-key-command",
+        value_name = "COMMAND"
+    )))]
+    pub command: Option<CommandLine>,
+
+    /// The API key itself. There is no flag for it: other users of the machine see command lines.
+    #[config(deserialize_with = secret)]
+    #[config(layer_attr(arg(skip)))]
+    #[config(layer_attr(schemars(with = "Option<String>")))]
+    pub value: Option<Secret>,
+}
+
+/// Bounds on waiting for a stage.
+#[derive(Debug, Clone, confique::Config)]
+#[config(layer_attr(derive(Debug, Clone, clap::Args, JsonSchema)))]
+#[config(layer_attr(serde(deny_unknown_fields)))]
+#[config(layer_attr(schemars(rename = "Timeouts")))]
+#[config(layer_attr(command(next_help_heading = "Waiting for the stage")))]
+pub struct TimeoutSettings {
+    /// How long the TCP connection and the TLS handshake may take together.
+    #[config(default = "5s")]
+    #[config(layer_attr(arg(
+        id = "stage.timeouts.connect",
+        long = "connect-timeout",
+        value_name = "TIME"
+    )))]
+    pub connect: Wait,
+
+    /// From the request's last byte to the head of the answer. API Gateway itself gives up after 29 seconds.
+    #[config(default = "35s")]
+    #[config(layer_attr(arg(
+        id = "stage.timeouts.first_byte",
+        long = "first-byte-timeout",
+        value_name = "TIME"
+    )))]
+    pub first_byte: Wait,
+
+    /// Between two pieces of an answer's body.
+    #[config(default = "5m")]
+    #[config(layer_attr(arg(id = "stage.timeouts.idle", long = "idle-timeout", value_name = "TIME")))]
+    pub idle: Wait,
+}
+
+/// One rule of a stage: what requests to a path need.
+#[derive(Debug, Clone, confique::Config)]
+#[config(layer_attr(derive(Debug, Clone, JsonSchema)))]
+#[config(layer_attr(serde(deny_unknown_fields)))]
+#[config(layer_attr(schemars(rename = "Route")))]
+pub struct RouteSettings {
+    /// The path below the mount: `/auth/api-key` is itself, `/orders/*` what lies below, `*` within a segment
+    /// matches within it.
+    pub path: Option<String>,
+
+    /// What the gateway asks for there.
+    pub auth: Option<Auth>,
+}
+
+/// What one source says of everything but stages.
+pub type SettingsLayer = <Settings as confique::Config>::Layer;
+/// What one source says of one stage.
+pub type StageLayer = <StageSettings as confique::Config>::Layer;
+/// What one source says of a stage's API key.
+pub type ApiKeyLayer = <ApiKeySettings as confique::Config>::Layer;
+type GuardLayer = <GuardSettings as confique::Config>::Layer;
+type LimitLayer = <LimitSettings as confique::Config>::Layer;
+type LogLayer = <LogSettings as confique::Config>::Layer;
+type RoleLayer = <RoleSettings as confique::Config>::Layer;
+type TimeoutLayer = <TimeoutSettings as confique::Config>::Layer;
+/// What one source says of one route.
+pub type RouteLayer = <RouteSettings as confique::Config>::Layer;

@@ -1,0 +1,248 @@
+//! A flag wins over a variable, a variable over the file, the file over the default: for every setting there is.
+
+use super::{Error, load};
+use crate::config::{
+    Config,
+    generate::{Entry, reference, schema, sections},
+};
+
+/// A setting, and a value for each source; what is read must differ from one source to the next.
+struct Row {
+    key: &'static str,
+    flag: &'static str,
+    variable: &'static str,
+    /// As TOML.
+    file: &'static str,
+    /// What else the file says, above the setting: what makes its effect visible.
+    around: &'static str,
+    /// What a configuration shows of it.
+    read: fn(&Config) -> String,
+    /// What is read when the flag is given.
+    shown: &'static str,
+}
+
+const STAGE: &str = "[[stage]]\nurl = \"https://api.example.com/prod\"\n";
+const WITH_REGION: &str = "[[stage]]\nurl = \"https://api.example.com/prod\"\nregion = \"us-west-2\"\n";
+
+macro_rules! row {
+    ($key:literal, $flag:literal, $variable:literal, $file:literal, $around:expr, $read:expr, $shown:literal) => {
+        Row {
+            key: $key,
+            flag: $flag,
+            variable: $variable,
+            file: $file,
+            around: $around,
+            read: $read,
+            shown: $shown,
+        }
+    };
+}
+
+#[rustfmt::skip]
+fn rows() -> Vec<Row> {
+    vec![
+        row!("listen", "127.0.0.1:1,127.0.0.1:4", "unix:/b", r#"["[::1]:3", "127.0.0.1:3"]"#, "", |c| format!("{:?}", c.listen), "[Tcp(127.0.0.1:1), Tcp(127.0.0.1:4)]"),
+        row!("admin", "off", "127.0.0.1:2", r#""[::1]:3""#, "", |c| format!("{:?}", c.admin), "None"),
+        row!("workers", "2", "3", "4", "", |c| c.workers.to_string(), "2"),
+        row!("guard.allowed_hosts", "A.example", "b.example,bb.example", r#"["c.example"]"#, "", |c| format!("{:?}", c.guard.allowed_hosts), r#"["a.example"]"#),
+        row!("limits.max_body", "1MiB", "2MB", r#""3 MiB""#, "", |c| c.limits.max_body.to_string(), "1048576"),
+        row!("limits.max_buffered", "11MiB", "12MiB", "13631488", "", |c| c.limits.max_buffered.to_string(), "11534336"),
+        row!("limits.buffer_wait", "1s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.buffer_wait), "1s"),
+        row!("limits.max_connections", "1", "2", "3", "", |c| c.limits.max_connections.to_string(), "1"),
+        row!("limits.header_timeout", "1s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.header_timeout), "1s"),
+        row!("limits.body_timeout", "1s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.body_timeout), "1s"),
+        row!("limits.drain_timeout", "1s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.drain_timeout), "1s"),
+        row!("log.format", "json", "text", r#""json""#, "", |c| format!("{:?}", c.log.format), "Some(Json)"),
+        row!("log.filter", "warn", "error", r#""debug""#, "", |c| c.log.filter.clone(), "warn"),
+        row!("log.access", "false", "true", "false", "", |c| c.log.access.to_string(), "false"),
+        row!("stage.name", "a", "b", r#""c""#, WITH_REGION, |c| c.stages[0].name.clone(), "a"),
+        row!("stage.url", "https://a.example.com", "https://b.example.com", r#""https://c.example.com""#, "[[stage]]\nregion = \"us-west-2\"\n", |c| c.stages[0].url.host.clone(), "a.example.com"),
+        row!("stage.mount", "/a/", "/b", r#""/c""#, WITH_REGION, |c| c.stages[0].mount.clone(), "/a"),
+        row!("stage.region", "us-east-1", "us-east-2", r#""us-west-1""#, STAGE, |c| c.stages[0].region.clone(), "us-east-1"),
+        row!("stage.service", "lambda", "es", r#""aoss""#, WITH_REGION, |c| c.stages[0].service.clone(), "lambda"),
+        row!("stage.profile", "a", "b", r#""c""#, WITH_REGION, |c| format!("{:?}", c.stages[0].credentials.profile), r#"Some("a")"#),
+        row!("stage.credentials", "imds", "web-identity", r#""container""#, WITH_REGION, |c| format!("{:?}", c.stages[0].credentials.source), "Some(Imds)"),
+        row!("stage.role.arn", "arn:aws:iam::123456789012:role/a", "arn:aws-cn:iam::123456789012:role/b/b", r#""arn:aws-us-gov:iam::123456789012:role/c""#, WITH_REGION, |c| c.stages[0].credentials.role.as_ref().map(|r| r.arn.clone()).unwrap_or_default(), "arn:aws:iam::123456789012:role/a"),
+        row!("stage.role.session_name", "a b", "bb", r#""cc""#, "[[stage]]\nurl = \"https://api.example.com\"\nregion = \"us-west-2\"\nrole.arn = \"arn:aws:iam::123456789012:role/a\"\n", |c| format!("{:?}", c.stages[0].credentials.role.as_ref().map(|r| r.session_name.clone())), r#"Some(Some("a-b"))"#),
+        row!("stage.role.external_id", "aa", "bb", r#""cc""#, "[[stage]]\nurl = \"https://api.example.com\"\nregion = \"us-west-2\"\nrole.arn = \"arn:aws:iam::123456789012:role/a\"\n", |c| format!("{:?}", c.stages[0].credentials.role.as_ref().map(|r| r.external_id.clone())), r#"Some(Some("aa"))"#),
+        row!("stage.role.duration", "15m", "12h", r#""1h 30m""#, "[[stage]]\nurl = \"https://api.example.com\"\nregion = \"us-west-2\"\nrole.arn = \"arn:aws:iam::123456789012:role/a\"\n", |c| format!("{:?}", c.stages[0].credentials.role.as_ref().map(|r| r.duration)), "Some(Some(900s))"),
+        row!("stage.api_key.env", "A", "B", r#""C""#, WITH_REGION, |c| format!("{:?}", c.stages[0].api_key), r#"Some(Env("A"))"#),
+        row!("stage.api_key.file", "/a", "/b", r#""/c""#, WITH_REGION, |c| format!("{:?}", c.stages[0].api_key), r#"Some(File("/a"))"#),
+        row!("stage.api_key.command", "a 'b c'", "b", r#"["c", "d e"]"#, WITH_REGION, |c| format!("{:?}", c.stages[0].api_key), r#"Some(Command(["a", "b c"]))"#),
+        row!("stage.signed_headers", "X-A,x-aa", "x-b", r#"["x-c"]"#, WITH_REGION, |c| format!("{:?}", c.stages[0].signed_headers), r#"["x-a", "x-aa"]"#),
+        row!("stage.connect_to", "A.example:1", "[::1]:2", r#""c.example:3""#, WITH_REGION, |c| format!("{:?}", c.stages[0].connect_to), r#"Some(("a.example", 1))"#),
+        row!("stage.ca_bundle", "Cargo.toml", "src/lib.rs", r#""src/main.rs""#, WITH_REGION, |c| format!("{:?}", c.stages[0].ca_bundle), r#"Some("Cargo.toml")"#),
+        row!("stage.timeouts.connect", "1s", "2s", r#""3s""#, WITH_REGION, |c| format!("{:?}", c.stages[0].timeouts.connect), "1s"),
+        row!("stage.timeouts.first_byte", "1s", "2s", r#""3s""#, WITH_REGION, |c| format!("{:?}", c.stages[0].timeouts.first_byte), "1s"),
+        row!("stage.timeouts.idle", "1s", "2s", r#""3s""#, WITH_REGION, |c| format!("{:?}", c.stages[0].timeouts.idle), "1s"),
+        row!("stage.retry", "never", "safe", r#""never""#, WITH_REGION, |c| format!("{:?}", c.stages[0].retry), "Never"),
+        row!("stage.route", "/a=none,/=b=iam", "/b=iam", r#"[{ path = "/c", auth = "none" }]"#, WITH_REGION, |c| format!("{:?}", c.stages[0].routes), r#"[Route { path: "/a", auth: None }, Route { path: "/=b", auth: Iam }]"#),
+    ]
+}
+
+/// What the sources together give; a setting is put below what is around it.
+fn read(row: &Row, entry: &Entry, flag: bool, variable: bool, file: bool) -> Result<String, Error> {
+    let name = entry.flag.as_ref().expect("the row's setting has a flag");
+    let flag_argument = match name.as_str() {
+        "STAGE_URL" => row.flag.to_owned(),
+        name => format!("{name}={}", row.flag),
+    };
+    let flags: Vec<&str> = if flag { vec![&flag_argument] } else { vec![] };
+    let variable_name = entry.variable.as_ref().expect("the row's setting has a variable");
+    let variables: Vec<(&str, &str)> = if variable { vec![(variable_name, row.variable)] } else { vec![] };
+    let setting = match file {
+        true => format!("{} = {}\n", row.key.trim_start_matches("stage."), row.file),
+        false => String::new(),
+    };
+    let text = match row.key.starts_with("stage.") {
+        true => format!("{}{setting}", row.around),
+        false => format!("{setting}{}{WITH_REGION}", row.around),
+    };
+    load(&flags, &variables, Some(&text)).map(|config| (row.read)(&config))
+}
+
+#[test]
+fn every_setting_from_every_source() {
+    let all: Vec<Entry> = sections().into_iter().flat_map(|(.., entries)| entries).collect();
+    for row in rows() {
+        let entry = all.iter().find(|entry| entry.key == row.key).expect("the row names a setting");
+        let get = |flag, variable, file| {
+            read(&row, entry, flag, variable, file)
+                .unwrap_or_else(|error| panic!("{}: {}", row.key, error.render(false)))
+        };
+        let (flag, variable, file) =
+            (get(true, false, false), get(false, true, false), get(false, false, true));
+        assert_eq!(flag, row.shown, "{}", row.key);
+        assert_ne!(flag, variable, "{}", row.key);
+        assert_ne!(variable, file, "{}", row.key);
+        assert_eq!(get(true, true, true), flag, "{}: a flag wins", row.key);
+        assert_eq!(get(true, false, true), flag, "{}: a flag wins over the file", row.key);
+        assert_eq!(get(false, true, true), variable, "{}: a variable wins over the file", row.key);
+        // Without a url or region there is no configuration; every other setting has a default or may be absent.
+        if let Ok(default) = read(&row, entry, false, false, false) {
+            assert_ne!(file, default, "{}: the file wins over the default", row.key);
+        } else {
+            assert!(["stage.url", "stage.region"].contains(&row.key), "{}", row.key);
+        }
+    }
+}
+
+#[test]
+fn allow_remote_from_every_source() {
+    let allowed = |flags: &[&str], variables: &[(&str, &str)], file: &str| {
+        load(flags, variables, Some(&format!("listen = \"0.0.0.0:1\"\n{file}\n{WITH_REGION}"))).is_ok()
+    };
+    let variable = |value| [("COUNTERSIGN_ALLOW_REMOTE", value)];
+    let file = |value: bool| format!("guard.allow_remote = {value}");
+    assert!(!allowed(&[], &[], ""));
+    assert!(allowed(&[], &[], &file(true)));
+    assert!(!allowed(&[], &variable("false"), &file(true)));
+    assert!(allowed(&[], &variable("true"), &file(false)));
+    assert!(allowed(&["--allow-remote"], &variable("false"), &file(false)));
+    assert!(!allowed(&["--allow-remote=false"], &variable("true"), &file(true)));
+}
+
+#[test]
+fn the_table_has_every_setting() {
+    let mut tested: Vec<String> = rows().iter().map(|row| row.key.to_owned()).collect();
+    tested.push("guard.allow_remote".to_owned());
+    let with_flag =
+        sections().into_iter().flat_map(|(.., entries)| entries).filter(|entry| entry.flag.is_some());
+    for entry in with_flag {
+        assert!(tested.contains(&entry.key), "{} is not in the table of precedence", entry.key);
+    }
+}
+
+#[test]
+fn every_setting_has_flag_variable_schema_and_reference() {
+    let schema: serde_json::Value = serde_json::from_str(&schema()).expect("the schema is JSON");
+    let reference = reference();
+    let mut flags = Vec::new();
+    for (_, about, entries) in sections() {
+        assert!(!about.is_empty(), "a section without a comment");
+        for entry in entries {
+            let key = &entry.key;
+            assert!(!entry.doc.is_empty(), "{key} has no comment");
+            assert!(in_schema(&schema, key), "{key} is not in the schema");
+            assert!(reference.contains(entry.doc.as_str()), "{key} is not in the reference");
+            let below_list = key.starts_with("stage.route.");
+            match entry.flag {
+                Some(flag) => flags.push(flag),
+                None => assert!(below_list || key == "stage.api_key.value", "{key} has no flag"),
+            }
+            match entry.variable {
+                Some(variable) => {
+                    assert!(reference.contains(&format!("`{variable}`")), "{variable}");
+                    let plain = |c: char| c.is_ascii_uppercase() || c == '_';
+                    assert!(variable.chars().all(plain), "{variable}");
+                }
+                None => assert!(below_list, "{key} has no variable"),
+            }
+        }
+    }
+    let count = flags.len();
+    flags.sort();
+    flags.dedup();
+    assert_eq!(flags.len(), count, "two settings share a flag");
+}
+
+/// Follows a key through properties, references and lists.
+fn in_schema(root: &serde_json::Value, key: &str) -> bool {
+    let mut at = root;
+    for name in key.split('.') {
+        let Some(next) = at.get("properties").and_then(|properties| properties.get(name)) else {
+            return false;
+        };
+        let list = next.get("items").unwrap_or(next);
+        at = match list.get("$ref").and_then(|reference| reference.as_str()) {
+            Some(reference) => {
+                root.pointer(reference.trim_start_matches('#')).expect("a reference leads somewhere")
+            }
+            None => list,
+        };
+    }
+    true
+}
+
+#[test]
+fn the_schema_refuses_what_the_program_refuses() {
+    let schema: serde_json::Value = serde_json::from_str(&schema()).expect("the schema is JSON");
+    let definitions = schema["$defs"].as_object().expect("sections");
+    for (name, section) in definitions.iter().chain([(&"the root".to_owned(), &schema)]) {
+        assert_eq!(section["additionalProperties"], false, "{name} lets unknown keys pass");
+    }
+    assert_eq!(schema["$defs"]["Limits"]["properties"]["max_body"]["default"], "10MiB");
+    assert_eq!(schema["properties"]["workers"]["default"], 1);
+    assert!(!schema.to_string().contains("null"), "TOML has no null");
+}
+
+#[test]
+fn the_defaults_are_the_documented_ones() {
+    let config = load(&[], &[], Some(WITH_REGION)).expect("a stage is enough");
+    let limits = &config.limits;
+    let seconds = [
+        limits.buffer_wait,
+        limits.header_timeout,
+        limits.body_timeout,
+        limits.drain_timeout,
+        config.stages[0].timeouts.connect,
+        config.stages[0].timeouts.first_byte,
+        config.stages[0].timeouts.idle,
+    ];
+    assert_eq!(seconds.map(|duration| duration.as_secs()), [10, 10, 30, 25, 5, 35, 300]);
+    assert_eq!((limits.max_body, limits.max_buffered, limits.max_connections), (10 << 20, 256 << 20, 10_000));
+    let shown = format!("{:?} {:?} {} {:?}", config.listen, config.admin, config.workers, config.log);
+    assert_eq!(
+        shown,
+        "[Tcp(127.0.0.1:8080)] Some(127.0.0.1:8081) 1 Log { format: None, filter: \"info\", access: true }"
+    );
+    assert!(config.guard.allowed_hosts.is_empty());
+    assert_eq!(format!("{:?}", config.stages[0].retry), "Safe");
+}
+
+#[test]
+fn an_empty_variable_is_not_set() {
+    let config = load(&[], &[("COUNTERSIGN_WORKERS", ""), ("COUNTERSIGN_API_KEY", "")], Some(WITH_REGION));
+    let config = config.expect("empty variables say nothing");
+    assert_eq!((config.workers.get(), config.stages[0].api_key.is_none()), (1, true));
+}

@@ -1,0 +1,240 @@
+//! Which stage the flags are meant for, and what one stage's settings come to.
+
+use super::{all_text, from_file, given, load};
+use crate::config::{self, ApiKey, Config, Error};
+
+const ONE: &str = "[[stage]]\nurl = \"https://one.execute-api.us-west-2.amazonaws.com/prod\"\n";
+const TWO: &str = "[[stage]]\nurl = \"https://one.execute-api.us-west-2.amazonaws.com/prod\"\n\
+                   [[stage]]\nurl = \"https://two.execute-api.eu-west-1.amazonaws.com/prod\"\nmount = \"/two\"\nname = \"second\"\n";
+const URL: &str = "https://abc123.execute-api.us-west-2.amazonaws.com/prod/";
+
+fn good(result: Result<Config, Error>) -> Config {
+    result.unwrap_or_else(|error| panic!("{}", error.render(false)))
+}
+
+fn refused(result: Result<Config, Error>, part: &str) {
+    let error = result.map(|config| panic!("{part}: {config:?}")).unwrap_err();
+    assert!(all_text(&error).contains(part), "{part}: {}", error.render(false));
+}
+
+#[test]
+fn a_url_alone_is_enough() {
+    let config = good(load(&[URL], &[], None));
+    let stage = &config.stages[0];
+    assert_eq!(
+        (stage.name.as_str(), stage.region.as_str(), stage.service.as_str(), stage.mount.as_str()),
+        ("abc123", "us-west-2", "execute-api", "/")
+    );
+    assert_eq!(stage.credentials.fallback_region, "us-west-2");
+    assert_eq!((stage.url.path.as_str(), stage.url.port), ("/prod", 443));
+    assert_eq!(good(load(&[], &[("COUNTERSIGN_STAGE_URL", URL)], None)).stages[0].name, "abc123");
+}
+
+#[test]
+fn nothing_at_all_says_how_to_start() {
+    refused(load(&[], &[], None), "countersign demo");
+    refused(load(&[], &[], Some("workers = 2\n")), "test.toml: stage: there is no stage");
+    refused(load(&["--region=us-west-2"], &[], None), "has no url");
+}
+
+#[test]
+fn flags_are_for_the_files_only_stage() {
+    let config = good(load(&["--mount=/x"], &[("COUNTERSIGN_PROFILE", "dev")], Some(ONE)));
+    assert_eq!(config.stages.len(), 1);
+    assert_eq!((config.stages[0].name.as_str(), config.stages[0].mount.as_str()), ("one", "/x"));
+    assert_eq!(config.stages[0].credentials.profile.as_deref(), Some("dev"));
+    assert_eq!(good(load(&[URL], &[], Some(ONE))).stages[0].name, "abc123");
+    let config = good(load(&[URL], &[], Some("workers = 2\n")));
+    assert_eq!((config.workers.get(), config.stages.len()), (2, 1));
+}
+
+#[test]
+fn with_several_stages_the_flag_says_which() {
+    refused(load(&["--profile=dev"], &[], Some(TWO)), "say --stage with one of one, second");
+    refused(
+        load(&[], &[("COUNTERSIGN_PROFILE", "dev")], Some(TWO)),
+        "COUNTERSIGN_PROFILE: the file has 2 stages",
+    );
+    refused(load(&[URL], &[], Some(TWO)), "STAGE_URL: the file has 2 stages");
+    refused(load(&["--stage=secnd"], &[], Some(TWO)), "did you mean second?");
+    refused(load(&["--stage=x", URL], &[], None), "no stages to choose from");
+    assert_eq!(good(load(&[], &[], Some(TWO))).stages.len(), 2);
+    for (stage, index) in [("one", 0), ("second", 1)] {
+        for (flags, variables) in [
+            (vec!["--profile=dev", "--stage", stage], vec![]),
+            (vec!["--stage", stage], vec![("COUNTERSIGN_PROFILE", "dev")]),
+            (vec!["--profile=dev"], vec![("COUNTERSIGN_STAGE", stage)]),
+        ] {
+            let config = good(load(&flags, &variables, Some(TWO)));
+            let profiles: Vec<_> =
+                config.stages.iter().map(|stage| stage.credentials.profile.is_some()).collect();
+            assert_eq!(profiles, [index == 0, index == 1]);
+        }
+    }
+}
+
+#[test]
+fn stages_are_told_apart() {
+    let second = |more: &str| {
+        format!("{ONE}[[stage]]\nurl = \"https://two.execute-api.us-west-2.amazonaws.com\"\n{more}")
+    };
+    refused(from_file(&second("")), "\"/\" is another stage's mount already");
+    refused(from_file(&second("mount = \"//\"")), "empty segment");
+    refused(
+        from_file(&second("mount = \"/x\"\nname = \"one\"")),
+        "\"one\" is another stage's name already (line",
+    );
+    good(from_file(&second("mount = \"/x/\"")));
+}
+
+#[test]
+fn the_api_key_comes_from_the_highest_source_alone() {
+    let key = |flags: &[&str], variables: &[(&str, &str)], more: &str| {
+        good(load(flags, variables, Some(&format!("{ONE}{more}")))).stages[0].api_key.clone()
+    };
+    let env = |name: &str| Some(ApiKey::Env(name.to_owned()));
+    let in_file = "api_key = { file = \"/k\" }\n";
+    assert_eq!(key(&[], &[], in_file), Some(ApiKey::File("/k".into())));
+    assert_eq!(key(&["--api-key-env=A"], &[], in_file), env("A"));
+    assert_eq!(key(&["--api-key-env=A"], &[("COUNTERSIGN_API_KEY_FILE", "/x")], in_file), env("A"));
+    assert_eq!(key(&["--api-key-env=A"], &[("COUNTERSIGN_API_KEY", "k")], in_file), env("A"));
+    assert_eq!(key(&[], &[("COUNTERSIGN_API_KEY", "k")], in_file), env("COUNTERSIGN_API_KEY"));
+    let both = [("COUNTERSIGN_API_KEY", "k"), ("COUNTERSIGN_API_KEY_FILE", "/x")];
+    refused(load(&[], &both, Some(ONE)), "COUNTERSIGN_API_KEY is set, and another source");
+    refused(
+        load(&["--api-key-env=A", "--api-key-file=/x"], &[], Some(ONE)),
+        "env and file exclude each other",
+    );
+    refused(
+        from_file(&format!("{ONE}api_key = {{ env = \"A\", command = [\"b\"] }}\n")),
+        "env and command exclude each other",
+    );
+    refused(from_file(&format!("{ONE}api_key = {{}}\n")), "names no source");
+    refused(from_file(&format!("{ONE}api_key = {{ command = [] }}\n")), "empty");
+    refused(load(&["--api-key-command=op 'x"], &[], Some(ONE)), "open quote");
+    refused(load(&["--route=/x=api-key"], &[], Some(ONE)), "the stage has none");
+    // The variable may be the one that the file names; then it is no setting of its own.
+    let named = format!("{TWO}api_key = {{ env = \"COUNTERSIGN_API_KEY\" }}\n");
+    let config = good(load(&[], &[("COUNTERSIGN_API_KEY", "k")], Some(&named)));
+    assert_eq!(
+        (config.stages[0].api_key.clone(), config.stages[1].api_key.clone()),
+        (None, env("COUNTERSIGN_API_KEY"))
+    );
+    refused(
+        load(&[], &[("COUNTERSIGN_API_KEY", "k")], Some(TWO)),
+        "COUNTERSIGN_API_KEY: the file has 2 stages",
+    );
+}
+
+#[test]
+fn what_is_signed_for() {
+    let scope = |url: &str, flags: &[&str]| {
+        let flags: Vec<&str> = std::iter::once(url).chain(flags.iter().copied()).collect();
+        load(&flags, &[], None)
+    };
+    let custom = "https://api.example.com/prod";
+    refused(scope(custom, &[]), "api.example.com does not tell the region");
+    refused(scope("http://x.execute-api.localhost:4566/prod", &[]), "the region that the emulator takes");
+    refused(scope("http://127.0.0.1:3000", &[]), "does not tell the region");
+    refused(scope(URL, &["--region=eu-west-1"]), "\"us-west-2\", and a signature for \"eu-west-1\"");
+    refused(scope(URL, &["--service=lambda"]), "\"execute-api\", and a signature for \"lambda\"");
+    refused(scope(custom, &["--region=Oregon"]), "not a region");
+    refused(scope(custom, &["--region=us-west-2", "--service=a b"]), "not a service");
+    refused(scope("https://bucket.s3.us-west-2.amazonaws.com/", &[]), "S3 signs differently");
+    refused(scope(custom, &["--region=us-west-2", "--service=s3"]), "S3 signs differently");
+    refused(scope("https://sqs.us-west-2.amazonaws.com/", &["--region=us-west-2"]), "is not known");
+    for (url, flags, region, service) in [
+        (URL, &["--region=us-west-2", "--service=execute-api"][..], "us-west-2", "execute-api"),
+        (custom, &["--region=us-west-2"], "us-west-2", "execute-api"),
+        ("https://sqs.us-west-2.amazonaws.com", &["--region=us-west-2", "--service=sqs"], "us-west-2", "sqs"),
+        ("https://x.lambda-url.us-west-2.on.aws", &[], "us-west-2", "lambda"),
+        ("http://x.execute-api.localhost:4566/prod", &["--region=us-east-1"], "us-east-1", "execute-api"),
+        // Nothing is signed, so nothing need be known.
+        (custom, &["--route=/a=none,/*=api-key", "--api-key-env=K"], "", "execute-api"),
+    ] {
+        let config = good(scope(url, flags));
+        assert_eq!(
+            (config.stages[0].region.as_str(), config.stages[0].service.as_str()),
+            (region, service),
+            "{url}"
+        );
+        assert!(!config.stages[0].credentials.fallback_region.is_empty());
+    }
+}
+
+#[test]
+fn what_does_not_go_together() {
+    for (more, part) in [
+        ("profile = \"dev\"\ncredentials = \"environment\"", "profile \"dev\" (line 3)"),
+        ("profile = \"\"", "empty"),
+        ("name = \" \"", "empty"),
+        ("role = { session_name = \"xy\" }", "no role for it"),
+        ("role = { arn = \"arn:aws:iam::1:role/x\" }", "not a role's ARN"),
+        ("role = { arn = \"arn:aws:iam::123456789012:user/x\" }", "not a role's ARN"),
+        (
+            "role = { arn = \"arn:aws:iam::123456789012:role/x\", duration = \"5m\" }",
+            "15 minutes to 12 hours",
+        ),
+        (
+            "role = { arn = \"arn:aws:iam::123456789012:role/x\", duration = \"13h\" }",
+            "15 minutes to 12 hours",
+        ),
+        ("role = { arn = \"arn:aws:iam::123456789012:role/x\", duration = 3600 }", "needs a unit"),
+        ("role = { arn = \"arn:aws:iam::123456789012:role/x\", session_name = \"x\" }", "two characters"),
+        ("role = { arn = \"arn:aws:iam::123456789012:role/x\", external_id = \"x\" }", "2 to 1224"),
+        ("credentials = \"sso\"", "environment, profile, container, imds, web-identity"),
+        ("ca_bundle = \"/no/such/file.pem\"", "/no/such/file.pem cannot be read"),
+        ("ca_bundle = \"/\"", "cannot be read"),
+        ("connect_to = \"example.com\"", "example.com:443"),
+        ("connect_to = \"https://example.com:443\"", "not a host and a port"),
+        ("connect_to = \"example.com:0\"", "not a host and a port"),
+        ("signed_headers = [\"x y\"]", "not a header's name"),
+        ("signed_headers = [\"X-Forwarded-For\"]", "proxies on the way"),
+        ("signed_headers = [\"Content-Length\"]", "made anew"),
+        ("signed_headers = [\"Authorization\"]", "carries the signature itself"),
+        ("signed_headers = [\"x-amz-date\"]", "always signed"),
+        ("mount = \"/a/../b\"", "dot segment"),
+        ("mount = \"/a/%2e%2E/b\"", "dot segment"),
+        ("mount = \"/a?b\"", "query"),
+        ("mount = \"/a b\"", "characters"),
+        ("timeouts = \"5s\"", "a table of connect, first_byte, idle"),
+        ("route = [{ auth = \"iam\" }]", "the rule has no path"),
+        ("route = [{ path = \"/x\" }]", "the rule has no auth"),
+        ("route = [{ path = \"x\", auth = \"iam\" }]", "does not start with /"),
+        ("route = [{ path = \"/a//b\", auth = \"iam\" }]", "empty segment"),
+        ("route = [{ path = \"/x?y\", auth = \"iam\" }]", "characters"),
+        ("route = [{ path = \"/x\", auth = \"iam+api-key\" }]", "the stage has none"),
+        ("route = { path = \"/x\", auth = \"iam\" }", "[[stage.route]]"),
+    ] {
+        let error = from_file(&format!("{ONE}{more}\n")).map(|c| panic!("{more}: {c:?}")).unwrap_err();
+        assert_eq!(error.problems.len(), 1, "{}", error.render(false));
+        assert!(all_text(&error).contains(part), "{more}: {}", error.render(false));
+    }
+    good(from_file(&format!("{ONE}profile = \"dev\"\ncredentials = \"profile\"\n")));
+}
+
+#[test]
+fn the_file_is_found_or_named() {
+    let dir = std::env::temp_dir().join(format!("countersign-config-{}", std::process::id()));
+    let user = dir.join("xdg/countersign");
+    std::fs::create_dir_all(&user).expect("a directory of our own");
+    std::fs::write(user.join("countersign.toml"), ONE).expect("a file of our own");
+    std::fs::write(dir.join("broken.toml"), "wrokers = 2\nurl = 5\n").expect("a file of our own");
+    let path = |name: &str| dir.join(name).to_str().expect("a plain path").to_owned();
+
+    let found = config::load(&given(&[], &[("XDG_CONFIG_HOME", &path("xdg"))]));
+    let named =
+        config::load(&given(&["--config", &path("broken.toml")], &[("XDG_CONFIG_HOME", &path("xdg"))]));
+    let absent = config::load(&given(&[URL], &[("COUNTERSIGN_CONFIG", &path("absent.toml"))]));
+    std::fs::remove_dir_all(&dir).expect("it is ours");
+
+    let found = good(found);
+    assert_eq!(found.file, Some(user.join("countersign.toml")));
+    assert_eq!(found.stages[0].name, "one");
+    refused(named, "broken.toml:1:1: wrokers");
+    refused(absent, "absent.toml: the configuration file cannot be read");
+    assert_eq!(
+        given(&[], &[("HOME", "/h")]).default_files[1].to_str(),
+        Some("/h/.config/countersign/countersign.toml")
+    );
+}
