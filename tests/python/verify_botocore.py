@@ -2,12 +2,13 @@
 
 Reads one JSON object a line from standard input and writes one a line to standard output, in the same order:
 
-    in   {"id": any, "method": "GET", "target": B64, "headers": [["name", B64], ...], "body": B64,
+    in   {"id": any, "method": "GET", "target": WIRE, "headers": [["name", WIRE], ...], "body": WIRE,
           "region": "...", "service": "...", "access_key": "...", "secret": "...", "token": "..." or null}
     out  {"id": any, "ok": true or false, "detail": "why not"}
 
-B64 is base64: these are bytes as they were on the wire. `target` is the request target of the request line, `headers`
-are in wire order. Instead of `body` there may be `body_sha256`, in hex, for bodies too large to pass around.
+WIRE is bytes as they were on the wire, each written as the character of the same number (ISO 8859-1). `target` is the
+request target of the request line, `headers` are in wire order. Instead of `body` there may be `body_sha256`, in hex,
+for bodies too large to pass around.
 
 The canonical request, the string to sign and the signature are botocore's (`SigV4Auth`), recomputed from the wire.
 botocore as a signer signs nearly every header; as a verifier here it is given those that SignedHeaders names. What a
@@ -17,7 +18,6 @@ agree with the one declared) is asked in `verify`.
 `--self-test` checks the checker: AWS's published vectors in tests/vectors pass, and each tampered with is refused.
 """
 
-import base64
 import hashlib
 import json
 import pathlib
@@ -51,6 +51,11 @@ def require(condition, detail):
         raise Refused(detail)
 
 
+def text(wire):
+    """What is signed: the bytes of the wire read as UTF-8."""
+    return wire.encode("latin-1").decode("utf-8")
+
+
 def recompute(method, target, headers, timestamp, payload_sha256, signer):
     """Canonical request, string to sign and signature of a request with exactly these signed headers."""
     # The name in the URL is not signed: `host` is among the headers. A fixed one keeps Python's own host rules out.
@@ -66,7 +71,7 @@ def recompute(method, target, headers, timestamp, payload_sha256, signer):
 
 def verify(case):
     """Raises Refused unless the signature on the wire is the one that botocore computes."""
-    headers = [(name.lower(), base64.b64decode(value).decode("utf-8")) for name, value in case["headers"]]
+    headers = [(name.lower(), text(value)) for name, value in case["headers"]]
     sent = {}
     for name, value in headers:
         sent.setdefault(name, []).append(value)
@@ -103,7 +108,7 @@ def verify(case):
 
     payload_sha256 = case.get("body_sha256")
     if payload_sha256 is None:
-        payload_sha256 = hashlib.sha256(base64.b64decode(case.get("body", ""))).hexdigest()
+        payload_sha256 = hashlib.sha256(case["body"].encode("latin-1")).hexdigest()
     if "x-amz-content-sha256" in sent:
         # botocore takes the declared hash on trust.
         require(single("x-amz-content-sha256") == payload_sha256, "the body is not what x-amz-content-sha256 declares")
@@ -112,7 +117,7 @@ def verify(case):
     wanted = set(names)
     canonical, to_sign, recomputed = recompute(
         case["method"],
-        base64.b64decode(case["target"]).decode("utf-8"),
+        text(case["target"]),
         [pair for pair in headers if pair[0] in wanted],
         timestamp,
         payload_sha256,
@@ -165,7 +170,9 @@ def parse_request(raw):
 
 def self_test():
     """Runs the published vectors through the checker, whole and tampered with, and prints how many."""
-    b64 = lambda raw: base64.b64encode(raw).decode()
+    def wire_text(raw):
+        return raw.decode("latin-1")
+
     vectors = pathlib.Path(__file__).parent.parent / "vectors"
     passed = 0
     for case in sorted(path.parent for path in vectors.glob("*/context.json")):
@@ -188,10 +195,10 @@ def self_test():
         wire = {
             "id": case.name,
             "method": method,
-            "target": b64(target),
-            "headers": [[name, b64(value)] for name, value in headers]
-            + [[name, b64(value.encode())] for name, value in added],
-            "body": b64(body),
+            "target": wire_text(target),
+            "headers": [[name, wire_text(value)] for name, value in headers]
+            + [[name, wire_text(value.encode())] for name, value in added],
+            "body": wire_text(body),
             "region": context["region"],
             "service": context["service"],
             "access_key": credentials["access_key_id"],
@@ -201,13 +208,13 @@ def self_test():
         tampered = {
             "": wire,
             "method": wire | {"method": "PATCH"},
-            "target": wire | {"target": b64(target + b"x")},
-            "body": wire | {"body": b64(body + b"x")},
+            "target": wire | {"target": wire_text(target + b"x")},
+            "body": wire | {"body": wire_text(body + b"x")},
             "secret": wire | {"secret": "x" + wire["secret"]},
             "region": wire | {"region": "eu-west-1"},
             "token": wire | {"token": "other"},
-            "signed header": wire | {"headers": [["Host", b64(b"other")], *wire["headers"][1:]]},
-            "added header": wire | {"headers": [*wire["headers"], ["X-Amz-Meta-Added", b64(b"1")]]},
+            "signed header": wire | {"headers": [["Host", wire_text(b"other")], *wire["headers"][1:]]},
+            "added header": wire | {"headers": [*wire["headers"], ["X-Amz-Meta-Added", wire_text(b"1")]]},
             "second authorization": wire | {"headers": [*wire["headers"], wire["headers"][-1]]},
         }
         for what, sample in tampered.items():
