@@ -1,0 +1,310 @@
+//! Programs under test: started with a known environment, heard to the last line, ended with the test.
+
+use std::{
+    fmt,
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
+    thread,
+    time::Instant,
+};
+
+use super::{PATIENCE, TempDir};
+
+/// Which of a program's two streams a line came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+#[derive(Default)]
+struct Captured {
+    lines: Vec<(Stream, String)>,
+    open: usize,
+}
+
+#[derive(Default)]
+struct Output {
+    captured: Mutex<Captured>,
+    changed: Condvar,
+}
+
+impl Output {
+    fn captured(&self) -> MutexGuard<'_, Captured> {
+        self.captured.lock().expect("no thread panics with this lock")
+    }
+
+    fn capture(self: Arc<Self>, stream: Stream, from: impl Read + Send + 'static) {
+        self.captured().open += 1;
+        thread::spawn(move || {
+            let mut from = BufReader::new(from);
+            let mut line = Vec::new();
+            while from.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+                let text = String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned();
+                self.captured().lines.push((stream, text));
+                self.changed.notify_all();
+                line.clear();
+            }
+            self.captured().open -= 1;
+            self.changed.notify_all();
+        });
+    }
+}
+
+/// A program that runs; killed when dropped.
+pub struct Running {
+    child: Child,
+    output: Arc<Output>,
+}
+
+impl Running {
+    /// Starts it with both output streams captured.
+    pub fn spawn(command: &mut Command) -> Self {
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = child.unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+        let output = Arc::<Output>::default();
+        Arc::clone(&output).capture(Stream::Out, child.stdout.take().expect("it is piped"));
+        Arc::clone(&output).capture(Stream::Err, child.stderr.take().expect("it is piped"));
+        Self { child, output }
+    }
+
+    /// The first thing that `find` finds in a line, of those written already or to come; `None` when the program ends
+    /// without.
+    ///
+    /// # Panics
+    /// When it neither ends nor writes such a line.
+    pub fn find<T>(&self, mut find: impl FnMut(&str) -> Option<T>) -> Option<T> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut captured = self.output.captured();
+        let mut next = 0;
+        loop {
+            for (_, line) in &captured.lines[next..] {
+                if let Some(found) = find(line) {
+                    return Some(found);
+                }
+            }
+            next = captured.lines.len();
+            if captured.open == 0 {
+                return None;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "the line waited for did not come:\n{}", text(&captured, None));
+            captured =
+                self.output.changed.wait_timeout(captured, left).expect("no thread panics with this lock").0;
+        }
+    }
+
+    /// Everything written so far, in order of arrival.
+    pub fn output(&self) -> String {
+        text(&self.output.captured(), None)
+    }
+
+    /// What was written to one stream so far.
+    pub fn stream(&self, stream: Stream) -> String {
+        text(&self.output.captured(), Some(stream))
+    }
+
+    /// The process's number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by its name: `TERM`, `INT`, `HUP`.
+    #[cfg(unix)]
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &id]).status();
+        assert!(sent.expect("sh starts").success(), "signal {name} was not taken");
+    }
+
+    /// Waits for its end: both streams closed and the process gone.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn end(&mut self) -> Ended {
+        assert!(self.find(|_| None::<()>).is_none(), "nothing is looked for");
+        let code = self.child.wait().expect("the child is ours").code();
+        Ended { code, out: self.stream(Stream::Out), err: self.stream(Stream::Err) }
+    }
+
+    /// Ends its standard input and waits until it is gone, for a program that then ends by itself.
+    pub fn end_input(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+fn text(captured: &Captured, only: Option<Stream>) -> String {
+    let wanted = captured.lines.iter().filter(|(stream, _)| only.is_none_or(|only| only == *stream));
+    wanted.flat_map(|(_, line)| [line.as_str(), "\n"]).collect()
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// How to start countersign: nothing of the surrounding environment but PATH reaches it, HOME is a directory of its own,
+/// and it asks no metadata service.
+pub struct Launch {
+    home: TempDir,
+    arguments: Vec<String>,
+    variables: Vec<(String, String)>,
+}
+
+/// A program that ended.
+pub struct Ended {
+    /// Its exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// All of standard output.
+    pub out: String,
+    /// All of standard error.
+    pub err: String,
+}
+
+impl fmt::Debug for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ended with {:?}, having written\n{}\nand\n{}", self.code, self.out, self.err)
+    }
+}
+
+impl Launch {
+    /// `countersign` with these arguments, for other commands than `run`.
+    pub fn arguments<const N: usize>(arguments: [&str; N]) -> Self {
+        let arguments = arguments.map(str::to_owned).to_vec();
+        Self { home: TempDir::new(), arguments, variables: Vec::new() }
+            .variable("AWS_EC2_METADATA_DISABLED", "true")
+    }
+
+    /// `countersign run --config FILE` with this text in the file.
+    pub fn config(text: &str) -> Self {
+        let launch = Self::arguments(["run", "--config"]);
+        let file = launch.home.write("countersign.toml", text);
+        launch.argument(file.to_str().expect("the directory's name is UTF-8"))
+    }
+
+    /// One argument more.
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Sets an environment variable.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.
+    pub fn keys(self, access_key: &str, secret: &str) -> Self {
+        self.variable("AWS_ACCESS_KEY_ID", access_key).variable("AWS_SECRET_ACCESS_KEY", secret)
+    }
+
+    /// Writes a file below HOME, such as `.aws/credentials`.
+    pub fn file(self, name: &str, content: &str) -> Self {
+        self.home.write(name, content);
+        self
+    }
+
+    /// HOME, and the directory it is started in.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        command.args(&self.arguments).env_clear().current_dir(self.home.path()).stdin(Stdio::null());
+        command.env("HOME", self.home.path()).envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Starts it and waits until it listens; an error when it ends instead.
+    pub fn try_start(self) -> Result<Countersign, Ended> {
+        let mut running = Running::spawn(&mut self.command());
+        match running.find(listening) {
+            Some(address) => Ok(Countersign { running, address, home: self.home }),
+            None => Err(running.end()),
+        }
+    }
+
+    /// Starts it and waits until it listens.
+    ///
+    /// # Panics
+    /// When it ends instead.
+    pub fn start(self) -> Countersign {
+        self.try_start().unwrap_or_else(|ended| panic!("countersign does not start: {ended:?}"))
+    }
+
+    /// Lets it run to its end.
+    pub fn run(self) -> Ended {
+        Running::spawn(&mut self.command()).end()
+    }
+}
+
+/// Where a proxy takes requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// `http://127.0.0.1:8080`
+    Tcp(SocketAddr),
+    /// `unix:/path`
+    Unix(PathBuf),
+}
+
+/// The address in a line of log that says where the proxy listens, written for people or as JSON.
+pub fn listening(line: &str) -> Option<Address> {
+    let parse = |address: &str| match address.strip_prefix("unix:") {
+        Some(path) => Some(Address::Unix(path.into())),
+        None => address.strip_prefix("http://").unwrap_or(address).parse().ok().map(Address::Tcp),
+    };
+    if let Ok(event) = serde_json::from_str::<serde_json::Value>(line) {
+        let fields = event.get("fields").unwrap_or(&event);
+        return (fields["message"] == "listening").then(|| parse(fields["address"].as_str()?)).flatten();
+    }
+    let (_, after) = line.split_once("listening on ")?;
+    parse(after.split_whitespace().next()?.trim_end_matches(','))
+}
+
+/// The proxy under test, listening.
+pub struct Countersign {
+    running: Running,
+    address: Address,
+    home: TempDir,
+}
+
+impl Countersign {
+    /// Where it listens; the first address, if there are several.
+    ///
+    /// # Panics
+    /// When that is a Unix socket.
+    pub fn address(&self) -> SocketAddr {
+        match self.address {
+            Address::Tcp(address) => address,
+            Address::Unix(ref path) => panic!("it listens on {}", path.display()),
+        }
+    }
+
+    /// The process: its output, signals.
+    pub fn process(&self) -> &Running {
+        &self.running
+    }
+
+    /// HOME, and the directory it was started in.
+    pub fn home(&self) -> &TempDir {
+        &self.home
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it did: how it ended and all it ever wrote.
+    #[cfg(unix)]
+    pub fn terminate(mut self) -> Ended {
+        self.running.signal("TERM");
+        self.running.end()
+    }
+}
