@@ -3,10 +3,14 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `instruments` | the tests' own tools tell the truth: origin, clients, outside verifiers, third-party gateway |
+//! | `headers` | request headers: hop by hop, owned, signed; none is invented |
+//! | `target` | the request target: path, query, mounts, rules |
 //!
 //! `support` is what they share: it starts programs, plays the stage and the client, and speaks with the verifiers.
 
 #[allow(dead_code, reason = "what starts and drives the proxy waits for the topics that do so")]
 mod support;
 
+mod headers;
 mod instruments;
+mod target;
