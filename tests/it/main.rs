@@ -5,12 +5,14 @@
 //! | `instruments` | the tests' own tools tell the truth: origin, clients, outside verifiers, third-party gateway |
 //! | `headers` | request headers: hop by hop, owned, signed; none is invented |
 //! | `target` | the request target: path, query, mounts, rules |
+//! | `bodies` | request bodies: bounded, whole, with an exact length, never changed |
 //!
 //! `support` is what they share: it starts programs, plays the stage and the client, and speaks with the verifiers.
 
 #[allow(dead_code, reason = "what starts and drives the proxy waits for the topics that do so")]
 mod support;
 
+mod bodies;
 mod headers;
 mod instruments;
 mod target;
