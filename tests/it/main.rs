@@ -6,6 +6,7 @@
 //! | `headers` | request headers: hop by hop, owned, signed; none is invented |
 //! | `target` | the request target: path, query, mounts, rules |
 //! | `bodies` | request bodies: bounded, whole, with an exact length, never changed |
+//! | `responses` | answers: as they are and as they come; cut ones, `Location`, echoed secrets |
 //!
 //! `support` is what they share: it starts programs, plays the stage and the client, and speaks with the verifiers.
 
@@ -15,4 +16,5 @@ mod support;
 mod bodies;
 mod headers;
 mod instruments;
+mod responses;
 mod target;
