@@ -150,7 +150,7 @@ impl Stage {
     }
 
     /// Whether any request to this stage can need a signature. Paths that no rule names do, unless a rule for `/*`
-    /// and one for `/` leave none of them.
+    /// leaves none of them.
     #[must_use]
     pub fn signs(&self) -> bool {
         let catch_all = self.routes.iter().position(|route| route.path == "/*" || route.path == "/**");
