@@ -7,6 +7,8 @@
 //! | `target` | the request target: path, query, mounts, rules |
 //! | `bodies` | request bodies: bounded, whole, with an exact length, never changed |
 //! | `responses` | answers: as they are and as they come; cut ones, `Location`, echoed secrets |
+//! | `credentials` | which keys sign, and what happens without any |
+//! | `guarding` | who may borrow the credentials: hosts, methods, addresses |
 //!
 //! `support` is what they share: it starts programs, plays the stage and the client, and speaks with the verifiers.
 
@@ -14,6 +16,8 @@
 mod support;
 
 mod bodies;
+mod credentials;
+mod guarding;
 mod headers;
 mod instruments;
 mod responses;

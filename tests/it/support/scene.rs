@@ -228,11 +228,19 @@ pub fn signed_headers(request: &Request) -> Vec<String> {
     list.split(';').map(str::to_owned).collect()
 }
 
-/// The signature holds for what arrived, byte for byte, in the eyes of a verifier that shares nothing with the signer.
+/// The access key's id in `Credential`.
+pub fn access_key(request: &Request) -> String {
+    let authorization = request.head.one("authorization").expect("the request is signed");
+    let (_, after) = authorization.split_once("Credential=").expect("SigV4 names the key");
+    after.split('/').next().expect("a split has a first part").to_owned()
+}
+
+/// The signature, made with [`SECRET`], holds for what arrived, byte for byte, in the eyes of a verifier that shares
+/// nothing with the signer.
 pub fn assert_signed(request: &Request) {
     let token = request.head.one("x-amz-security-token").map(str::to_owned);
     let account = Account {
-        access_key_id: ACCESS_KEY.to_owned(),
+        access_key_id: access_key(request),
         secret_access_key: SECRET.to_owned(),
         session_token: token,
         expires: None,
