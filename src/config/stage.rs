@@ -12,7 +12,8 @@ use super::{
     host::{Told, told_by},
     resolve::Resolver,
     settings::{ApiKeyLayer, RoleSettings, RouteLayer, StageLayer, StageSettings},
-    values::{is_dot_segment, is_path},
+    url::is_local,
+    values::{HostPort, is_dot_segment, is_path},
 };
 
 /// One stage on its way: whether flags and variables are meant for it, and its number in the file.
@@ -181,13 +182,14 @@ impl Resolver<'_> {
         let routes = self.routes(at, &settings.route, has_api_key);
         let role = self.role(at, &settings.role);
         self.files_and_names(at, &settings);
+        self.plain_way(at, &settings);
         if settings.url.is_none() && !self.is_broken_in(at, "url") {
             let mistake = Mistake::new("the stage has no url").fix(
                 "write url = \"https://abc123.execute-api.us-west-2.amazonaws.com/prod\", or give STAGE_URL",
             );
             self.report_in(Kind::Missing, at, "url", mistake);
         }
-        let needs_region = settings.route.is_empty() || routes.iter().any(|route| route.auth.signs());
+        let needs_region = super::signs(&routes);
         let scope = settings.url.as_ref().and_then(|url| self.scope(at, url, &settings, needs_region));
 
         let mount = (!self.is_broken_in(at, "mount")).then(|| settings.mount.0.clone());
@@ -268,6 +270,16 @@ impl Resolver<'_> {
             self.report_in(Kind::Value, at, &format!("api_key.{name}"), mistake);
         }
         Some(source)
+    }
+
+    /// Without TLS nothing may leave this machine, whatever the url calls it.
+    fn plain_way(&mut self, at: At, settings: &StageSettings) {
+        let (Some(url), Some(HostPort(host, _))) = (&settings.url, &settings.connect_to) else { return };
+        if !url.tls && !is_local(host) {
+            let mistake = Mistake::new(format!("the url has no TLS, and {host} is not this machine"))
+                .fix("write an https:// url, or dial a loopback address");
+            self.report_in(Kind::Conflict, at, "connect_to", mistake);
+        }
     }
 
     fn routes(&mut self, at: At, written: &[RouteLayer], has_api_key: bool) -> Vec<Route> {
