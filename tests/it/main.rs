@@ -9,6 +9,7 @@
 //! | `responses` | answers: as they are and as they come; cut ones, `Location`, echoed secrets |
 //! | `credentials` | which keys sign, and what happens without any |
 //! | `guarding` | who may borrow the credentials: hosts, methods, addresses |
+//! | `upstream` | TLS, kept connections, sending again, and no answer at all |
 //!
 //! `support` is what they share: it starts programs, plays the stage and the client, and speaks with the verifiers.
 
@@ -22,3 +23,4 @@ mod headers;
 mod instruments;
 mod responses;
 mod target;
+mod upstream;

@@ -164,8 +164,12 @@ impl Setup {
 }
 
 /// Answers `200` and `ok`.
-pub fn ok(_: &Request, reply: &mut Reply<'_>) -> io::Result<Then> {
-    reply.send(answer("200 OK", &[], "ok"))?;
+pub fn ok(request: &Request, reply: &mut Reply<'_>) -> io::Result<Then> {
+    if request.method() == "HEAD" {
+        reply.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n")?;
+    } else {
+        reply.send(answer("200 OK", &[], "ok"))?;
+    }
     Ok(Then::Keep)
 }
 
