@@ -10,6 +10,7 @@
 //! | `credentials` | which keys sign, and what happens without any |
 //! | `guarding` | who may borrow the credentials: hosts, methods, addresses |
 //! | `upstream` | TLS, kept connections, sending again, and no answer at all |
+//! | `process` | start, listeners, what is no request, health, drain and end |
 //!
 //! `support` is what they share: it starts programs, plays the stage and the client, and speaks with the verifiers.
 
@@ -21,6 +22,7 @@ mod credentials;
 mod guarding;
 mod headers;
 mod instruments;
+mod process;
 mod responses;
 mod target;
 mod upstream;

@@ -62,7 +62,9 @@ impl Client {
         let request = request.body(()).map_err(io::Error::other)?;
         let (answer, sending) = bounded(&self.runtime, async {
             let mut requests = self.requests.clone().ready().await.map_err(failed)?;
-            requests.send_request(request, end).map_err(failed)
+            let begun = requests.send_request(request, end).map_err(failed)?;
+            leave().await;
+            Ok(begun)
         })?;
         Ok(Stream { client: self, sending, answer: Some(answer), receiving: None })
     }
@@ -89,7 +91,7 @@ impl Stream<'_> {
         let Self { client, sending, .. } = self;
         bounded(&client.runtime, async {
             if data.is_empty() {
-                return sending.send_data(Bytes::new(), end).map_err(failed);
+                sending.send_data(Bytes::new(), end).map_err(failed)?;
             }
             while !data.is_empty() {
                 sending.reserve_capacity(data.len());
@@ -104,6 +106,7 @@ impl Stream<'_> {
                 sending.send_data(Bytes::copy_from_slice(now), end && later.is_empty()).map_err(failed)?;
                 data = later;
             }
+            leave().await;
             Ok(())
         })
     }
@@ -111,8 +114,7 @@ impl Stream<'_> {
     /// Gives the request up with `RST_STREAM`.
     pub fn reset(mut self) {
         self.sending.send_reset(Reason::CANCEL);
-        // The frame leaves when the connection is next driven.
-        self.client.runtime.block_on(tokio::task::yield_now());
+        self.client.runtime.block_on(leave());
     }
 
     /// Status and head of the answer.
@@ -136,6 +138,13 @@ impl Stream<'_> {
             receiving.flow_control().release_capacity(piece.len()).map_err(failed)?;
             Ok(Some(piece.to_vec()))
         })
+    }
+}
+
+/// Lets the connection's task write what is queued.
+async fn leave() {
+    for _ in 0..4 {
+        tokio::task::yield_now().await;
     }
 }
 

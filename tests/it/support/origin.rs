@@ -226,7 +226,11 @@ impl Origin {
                 return found;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "what is waited for did not come; failures: {:?}", seen.failures);
+            if left.is_zero() {
+                let failures = seen.failures.clone();
+                drop(seen);
+                panic!("what is waited for did not come; failures: {failures:?}");
+            }
             seen = self.shared.changed.wait_timeout(seen, left).expect("no thread panics with this lock").0;
         }
     }

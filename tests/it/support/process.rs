@@ -308,8 +308,13 @@ impl Countersign {
 
     /// Asks it to end (SIGTERM) and waits until it did: how it ended and all it ever wrote.
     #[cfg(unix)]
-    pub fn terminate(mut self) -> Ended {
+    pub fn terminate(self) -> Ended {
         self.running.signal("TERM");
+        self.ended()
+    }
+
+    /// Waits until it ended: how, and all it ever wrote.
+    pub fn ended(mut self) -> Ended {
         self.running.end()
     }
 }
