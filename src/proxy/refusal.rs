@@ -76,6 +76,12 @@ macro_rules! codes {
 }
 
 codes! {
+    HeaderTimeout "header-timeout" REQUEST_TIMEOUT Client
+        "The request's head did not arrive within limits.header_timeout."
+        "Send the head without long pauses, or raise limits.header_timeout."
+    HeadersTooLarge "headers-too-large" REQUEST_HEADER_FIELDS_TOO_LARGE Client
+        "The request line or the headers are larger than any stage takes."
+        "API Gateway takes 10,240 bytes of request line and headers."
     BadRequest "bad-request" BAD_REQUEST Client
         "The request is not valid HTTP."
         "Send one Host header and an origin-form request target."
@@ -188,6 +194,23 @@ impl Refusal {
     #[must_use]
     pub fn hint(&self) -> &str {
         self.hint.as_deref().unwrap_or_else(|| self.code.hint())
+    }
+
+    /// The body of the answer: JSON and a line break. What comes before there is a request has an empty id.
+    #[must_use]
+    pub fn body(&self, request_id: &str) -> Vec<u8> {
+        #[derive(serde::Serialize)]
+        struct Answer<'a> {
+            error: &'a str,
+            message: &'a str,
+            hint: &'a str,
+            request_id: &'a str,
+        }
+        let (message, hint) = (self.message(), self.hint());
+        let text = Answer { error: self.code.as_str(), message, hint, request_id };
+        let mut body = serde_json::to_vec(&text).expect("four texts are always JSON");
+        body.push(b'\n');
+        body
     }
 }
 

@@ -86,17 +86,8 @@ where
 }
 
 fn answer(refusal: &Refusal, request_id: &str, bodiless: bool) -> Response<AnswerBody> {
-    #[derive(serde::Serialize)]
-    struct Answer<'a> {
-        error: &'a str,
-        message: &'a str,
-        hint: &'a str,
-        request_id: &'a str,
-    }
     let code = refusal.code;
-    let text = Answer { error: code.as_str(), message: refusal.message(), hint: refusal.hint(), request_id };
-    let mut body = serde_json::to_vec(&text).expect("four texts are always JSON");
-    body.push(b'\n');
+    let body = refusal.body(request_id);
     let length = HeaderValue::from(body.len());
     // hyper leaves a body to HEAD out of HTTP/1.1, but not out of HTTP/2, where it is a protocol error.
     let body = if bodiless { Full::default() } else { Full::from(body) };

@@ -25,7 +25,10 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::listen::Conn;
-use crate::coarse::Deadline;
+use crate::{
+    coarse::Deadline,
+    proxy::{Code, Refusal},
+};
 
 /// How long a connection may wait for its next request.
 const IDLE: Duration = Duration::from_secs(300);
@@ -193,41 +196,20 @@ impl Wire {
 
 /// The answer to what is no request. It is the connection's last.
 fn own_answer(status: &[u8]) -> Vec<u8> {
-    let (line, code, message, hint) = match status {
-        b"408" => (
-            "408 Request Timeout",
-            "header-timeout",
-            "The request's head did not arrive within limits.header_timeout.",
-            "Send the head without long pauses, or raise limits.header_timeout.",
-        ),
-        b"431" => (
-            "431 Request Header Fields Too Large",
-            "headers-too-large",
-            "The request line or the headers are larger than any stage takes.",
-            "API Gateway takes 10,240 bytes of request line and headers.",
-        ),
-        b"414" => (
-            "414 URI Too Long",
-            "headers-too-large",
-            "The request target is longer than any stage takes.",
-            "API Gateway takes 10,240 bytes of request line and headers.",
-        ),
-        _ => (
-            "400 Bad Request",
-            "bad-request",
-            "What came is not a valid HTTP/1.1 request.",
+    let refusal: Refusal = match status {
+        b"408" => Code::HeaderTimeout.into(),
+        b"431" | b"414" => Code::HeadersTooLarge.into(),
+        _ => Refusal::because(Code::BadRequest, "What came is not a valid HTTP/1.1 request.").with_hint(
             "Check the request line, the header lines and the framing. TLS is not spoken here: use http://.",
         ),
     };
-    let body = format!(
-        "{{\"error\":\"{code}\",\"message\":\"{message}\",\"hint\":\"{hint}\",\"request_id\":\"\"}}\n"
+    let (code, status, body) = (refusal.code.as_str(), refusal.code.status(), refusal.body(""));
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncache-control: no-store\r\nx-countersign-error: \
+         {code}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
     );
-    let length = body.len();
-    format!(
-        "HTTP/1.1 {line}\r\ncontent-type: application/json\r\ncache-control: no-store\r\nx-countersign-error: \
-         {code}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
-    )
-    .into_bytes()
+    [head.into_bytes(), body].concat()
 }
 
 impl AsyncRead for Wire {
