@@ -11,6 +11,8 @@
 //! | `guarding` | who may borrow the credentials: hosts, methods, addresses |
 //! | `upstream` | TLS, kept connections, sending again, and no answer at all |
 //! | `process` | start, listeners, what is no request, health, drain and end |
+//! | `logs` | one line a request, and no secret at any level |
+//! | `refusals` | every refusal is provoked, and documented |
 //!
 //! `support` is what they share: it starts programs, plays the stage and the client, and speaks with the verifiers.
 
@@ -22,7 +24,9 @@ mod credentials;
 mod guarding;
 mod headers;
 mod instruments;
+mod logs;
 mod process;
+mod refusals;
 mod responses;
 mod target;
 mod upstream;

@@ -1,0 +1,234 @@
+//! What is logged: one line a request, and never a secret, at any level of any crate.
+
+use std::sync::{Mutex, mpsc};
+
+use serde_json::Value;
+
+use crate::support::{
+    client::{Ask, Client, Via},
+    origin::{Origin, Then, answer},
+    scene::{API_KEY, SECRET, Scene, Setup, TOKEN, ok},
+};
+
+/// The line of the request for this path.
+fn line(scene: &Scene, path: &str) -> Value {
+    let found = scene.proxy.process().find(|line| {
+        let event: Value = serde_json::from_str(line).ok()?;
+        (event["target"] == "countersign::access" && event["path"] == path).then_some(event)
+    });
+    found.expect("the proxy runs")
+}
+
+#[test]
+fn each_request_is_one_line_of_json() {
+    let scene = Setup::new().stage("name = \"orders\"").start(|request, reply| {
+        let fields = [("x-amzn-RequestId", "3f2a-1")];
+        reply.send(answer("201 Created", &fields, &request.body))?;
+        Ok(Then::Keep)
+    });
+    for (number, via) in Via::ALL.into_iter().enumerate() {
+        let path = format!("/a%20b/{number}");
+        scene.ask(via, &Ask::new("POST", &format!("{path}?secret=query")).body("twelve bytes"));
+        let event = line(&scene, &path);
+        for (field, value) in [
+            ("level", Value::from("INFO")),
+            ("method", "POST".into()),
+            ("status", 201.into()),
+            ("stage", "orders".into()),
+            ("received", 12.into()),
+            ("sent", 12.into()),
+            ("attempts", 1.into()),
+            ("gateway_request_id", "3f2a-1".into()),
+        ] {
+            assert_eq!(event[field], value, "{field}: {event}");
+        }
+        assert!(event["micros"].as_u64().is_some_and(|micros| micros > 0), "{event}");
+        assert_eq!(event["request_id"].as_str().map(str::len), Some(16), "{event}");
+        assert!(event["timestamp"].as_str().is_some_and(|time| time.ends_with('Z')), "{event}");
+        for absent in ["refused", "fault", "cut"] {
+            assert!(event.get(absent).is_none(), "{event}");
+        }
+    }
+    let ended = scene.proxy.terminate();
+    assert_eq!(ended.out, "", "standard output is nobody's log");
+    assert_eq!(ended.err.lines().filter(|line| line.contains("countersign::access")).count(), 2);
+    assert!(ended.err.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{ended:?}");
+    assert!(!ended.err.contains("secret"), "a query may hold secrets: {ended:?}");
+}
+
+#[test]
+fn a_refusal_names_its_code_and_whose_fault_it_is() {
+    let scene = Setup::new().start(|_, _| Ok(Then::Close));
+    for via in Via::ALL {
+        let refused = scene.refused(via, &Ask::new("GET", "/a/../b"), 400, "dot-segment");
+        let event = line(&scene, "/a/../b");
+        assert_eq!((&event["refused"], &event["fault"]), (&"dot-segment".into(), &"client".into()));
+        assert_eq!((&event["status"], &event["attempts"]), (&400.into(), &0.into()));
+        if via == Via::Http1 {
+            assert_eq!(event["request_id"], refused.json()["request_id"], "the answer leads to the line");
+        }
+        assert_eq!(scene.ask(via, &Ask::new("GET", "/broken")).status, 502);
+        scene.origin.take();
+        let event = line(&scene, "/broken");
+        assert_eq!((&event["refused"], &event["fault"]), (&"upstream-broken".into(), &"upstream".into()));
+    }
+}
+
+#[test]
+fn an_answer_that_broke_off_and_a_client_that_left_are_told() {
+    let (hold, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let scene = Setup::new().start(move |request, reply| {
+        if request.target() == b"/prod/cut" {
+            reply.send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort")?;
+            return Ok(Then::Close);
+        }
+        let _ = held.lock().unwrap().recv();
+        Ok(Then::Close)
+    });
+    Via::Http1.exchange(scene.proxy.address(), &Ask::new("GET", "/cut")).unwrap_err();
+    let event = line(&scene, "/cut");
+    assert_eq!((&event["cut"], &event["sent"], &event["status"]), (&true.into(), &5.into(), &200.into()));
+
+    let mut leaver = Client::connect(scene.proxy.address()).unwrap();
+    leaver.send(&Ask::new("GET", "/left").bytes()).unwrap();
+    while scene.origin.next().target() != b"/prod/left" {}
+    drop(leaver);
+    assert_eq!(line(&scene, "/left")["status"], 0);
+    drop(hold);
+}
+
+#[test]
+fn a_request_that_was_sent_twice_says_so() {
+    let seen = Mutex::new(Vec::new());
+    let scene = Setup::new().start(move |request, reply| {
+        let mut seen = seen.lock().unwrap();
+        if seen.contains(&request.connection) {
+            return Ok(Then::Close);
+        }
+        seen.push(request.connection);
+        ok(request, reply)
+    });
+    scene.ask(Via::Http1, &Ask::new("GET", "/first"));
+    scene.ask(Via::Http1, &Ask::new("GET", "/second"));
+    assert_eq!(line(&scene, "/second")["attempts"], 2);
+}
+
+#[test]
+fn a_log_that_people_read() {
+    let scene = Setup::new().top("log.format = \"text\"").start_ok();
+    scene.ask(Via::Http1, &Ask::new("GET", "/orders?secret=1"));
+    scene.ask(Via::Http1, &Ask::new("GET", "/a/../b"));
+    let ended = scene.proxy.terminate();
+    let lines: Vec<_> = ended.err.lines().filter(|line| line.contains("GET")).collect();
+    let [fine, refused] = lines[..] else { panic!("{ended:?}") };
+    for part in ["200", "/orders", " ms", "abc123"] {
+        assert!(fine.contains(part), "{fine}");
+    }
+    for part in ["400", "refused=dot-segment"] {
+        assert!(refused.contains(part), "{refused}");
+    }
+    assert!(!ended.err.contains("secret") && !ended.err.contains('\x1b'), "{ended:?}");
+}
+
+#[test]
+fn the_line_of_each_request_can_be_left_out() {
+    for top in ["log.access = false", "log.filter = \"info,countersign::access=off\""] {
+        let scene = Setup::new().top(top).start_ok();
+        scene.sent(Via::Http1, &Ask::new("GET", "/a"));
+        let ended = scene.proxy.terminate();
+        assert!(!ended.err.contains("countersign::access"), "{top}: {ended:?}");
+        assert!(ended.err.contains("listening"), "{top}: {ended:?}");
+    }
+}
+
+#[test]
+fn no_secret_is_logged_at_any_level() {
+    const MARK: &str = "canary";
+    let sts = Origin::plain(|_, reply| {
+        let assumed = format!(
+            "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult>\
+             <Credentials><AccessKeyId>ASIAROLE</AccessKeyId><SecretAccessKey>{SECRET}</SecretAccessKey><SessionToken>\
+             {TOKEN}</SessionToken><Expiration>2999-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult>\
+             </AssumeRoleResponse>"
+        );
+        reply.send(answer("200 OK", &[("content-type", "text/xml")], assumed))?;
+        Ok(Then::Keep)
+    });
+    let stage = format!(
+        "api_key.command = [\"echo\", \"{API_KEY}\"]\nrole.arn = \"arn:aws:iam::111122223333:role/caller\"\n\
+         [[stage.route]]\npath = \"/none\"\nauth = \"none\"\n[[stage.route]]\npath = \"/key\"\nauth = \"api-key\""
+    );
+    for format in ["json", "text"] {
+        let scene = Setup::new()
+            .top(&format!("log.format = \"{format}\"\nlog.filter = \"trace\""))
+            .stage(&stage)
+            .session()
+            .variable("AWS_ENDPOINT_URL_STS", &format!("http://{}", sts.address()))
+            .start(|request, reply| {
+                match request.target() {
+                    b"/prod/broken" => return Ok(Then::Close),
+                    b"/prod/garbage" => reply.send(&request.head.raw)?,
+                    b"/prod/mismatch" => reply.send(answer(
+                        "403 Forbidden",
+                        &[
+                            ("x-amzn-ErrorType", "InvalidSignatureException"),
+                            ("set-cookie", "a=canary-answer"),
+                        ],
+                        &request.head.raw,
+                    ))?,
+                    _ => {
+                        reply.send(answer("200 OK", &[("set-cookie", "a=canary-answer")], "canary-answer"))?
+                    }
+                }
+                Ok(Then::Keep)
+            });
+        while scene.ask(Via::Http1, &Ask::new("GET", "/key")).status == 503 {}
+        for via in Via::ALL {
+            for path in ["/iam", "/none", "/key", "/mismatch", "/broken", "/garbage", "/../x", "/last"] {
+                let ask = Ask::new("POST", &format!("{path}?token=canary-query"))
+                    .header("authorization", "Bearer canary-authorization")
+                    .header("cookie", "a=canary-cookie")
+                    .header("x-api-key", "canary-key")
+                    .header("x-amz-security-token", "canary-token")
+                    .header("x-canary", "canary-header")
+                    .body("canary-body");
+                scene.ask(via, &ask);
+            }
+            scene.ask(via, &Ask::new("GET", "/iam").header("x-amz-meta-a", b"canary\xff"));
+        }
+        let mut client = Client::connect(scene.proxy.address()).unwrap();
+        client.send(b"GET / HTTP/1.1\r\nx-api-key canary\r\n\r\n").unwrap();
+        assert_eq!(client.answer("GET").unwrap().status, 400);
+        let sent = scene.origin.take();
+        assert!(sent.iter().any(|request| request.head.one("x-amz-security-token") == Some(TOKEN)));
+        assert!(sent.iter().any(|request| request.head.one("x-api-key") == Some(API_KEY)));
+
+        let ended = scene.proxy.terminate();
+        let all = ended.out + &ended.err;
+        assert!(all.contains("/last") && all.lines().count() > 20, "something was logged: {all}");
+        for secret in [MARK, SECRET, TOKEN, API_KEY] {
+            assert!(!all.contains(secret), "{secret} was logged:\n{all}");
+        }
+    }
+}
+
+#[test]
+fn a_command_that_fails_keeps_what_it_said_to_itself() {
+    let scene = Setup::new()
+        .without_keys()
+        .top("log.filter = \"trace\"")
+        .stage("profile = \"dev\"\napi_key.command = [\"sh\", \"-c\", \"echo canary-out; echo canary-err >&2; exit 3\"]")
+        .file(
+            ".aws/config",
+            "[profile dev]\ncredential_process = sh -c 'echo canary-out; echo canary-err >&2; exit 3'\n",
+        )
+        .start_ok();
+    for part in ["no usable credentials", "no new API key"] {
+        scene.proxy.process().find(|line| line.contains(part).then_some(())).unwrap();
+    }
+    let refused = scene.refused(Via::Http1, &Ask::new("GET", "/a"), 503, "no-api-key");
+    assert!(!refused.text().contains("canary"), "{}", refused.text());
+    let ended = scene.proxy.terminate();
+    assert!(!ended.err.contains("canary"), "{ended:?}");
+}
