@@ -1,7 +1,7 @@
 //! The command line: which command is meant, with which arguments.
 //!
 //! `run` is the default: `countersign https://…` and `countersign --config x` are read as if `run` stood before them.
-//! Its arguments are the settings' own (see [`config`](crate::config)); the other commands' are defined here. One file a
+//! Its arguments are the settings' own (see [`config`]); the other commands' are defined here. One file a
 //! command holds what it does.
 
 pub mod completions;
@@ -54,21 +54,25 @@ pub enum Command {
     Run(Box<Given>),
 
     /// Show it working: a gateway that verifies, the proxy before it, and six requests. Needs no AWS account
-    #[command(after_help = "Example:\n  countersign demo --keep --listen 127.0.0.1:8080")]
+    #[command(display_order = 1, after_help = "Example:\n  countersign demo --keep --listen 127.0.0.1:8080")]
     Demo(DemoArgs),
 
     /// Ask a running countersign whether it is ready; the exit code tells
-    #[command(after_help = "Example:\n  countersign health --admin 127.0.0.1:8081 --timeout 2s")]
+    #[command(
+        display_order = 2,
+        after_help = "Example:\n  countersign health --admin 127.0.0.1:8081 --timeout 2s"
+    )]
     Health(HealthArgs),
 
     /// Print a shell's completion script
     #[command(
+        display_order = 3,
         after_help = "Example:\n  countersign completions bash > ~/.local/share/bash-completion/completions/countersign"
     )]
     Completions(CompletionsArgs),
 
     /// Print the man page, or write the pages of all commands into a directory
-    #[command(after_help = "Example:\n  countersign man ~/.local/share/man/man1")]
+    #[command(display_order = 4, after_help = "Example:\n  countersign man ~/.local/share/man/man1")]
     Man(ManArgs),
 }
 
@@ -190,6 +194,8 @@ fn default_to_run(arguments: &mut Vec<OsString>) -> Result<bool, clap::Error> {
 mod tests {
     use super::*;
 
+    const URL: &str = "https://abc123.execute-api.us-west-2.amazonaws.com/prod";
+
     fn parsed(line: &[&str]) -> Result<Command, clap::Error> {
         parse(std::iter::once("countersign").chain(line.iter().copied()).map(OsString::from), [])
     }
@@ -211,6 +217,26 @@ mod tests {
         ] {
             assert!(matches!(parsed(line), Ok(Command::Run(_))), "{line:?}");
         }
+    }
+
+    #[test]
+    fn an_option_with_a_list_leaves_the_url_alone() {
+        for flag in ["--listen=127.0.0.1:1", "--route=/a=none", "--allow-remote", "--log-access"] {
+            for line in [[flag, URL], [URL, flag]] {
+                let Ok(Command::Run(given)) = parsed(&line) else { panic!("{line:?}") };
+                let config = config::load(&given).unwrap_or_else(|error| panic!("{}", error.render(false)));
+                assert_eq!(config.stages[0].name, "abc123", "{line:?}");
+            }
+        }
+        for (flag, value) in [("--listen", "127.0.0.1:1,[::1]:1"), ("--signed-headers", "x-a,x-b")] {
+            let Ok(Command::Run(given)) = parsed(&[flag, value, URL]) else { panic!("{flag}") };
+            let config = config::load(&given).unwrap_or_else(|error| panic!("{}", error.render(false)));
+            assert_eq!(config.stages[0].name, "abc123", "{flag}");
+        }
+        let Ok(Command::Run(given)) = parsed(&["--listen", "127.0.0.1:1", "--listen", "[::1]:1", URL]) else {
+            panic!("a repeated flag")
+        };
+        assert_eq!(config::load(&given).map(|config| config.listen.len()).ok(), Some(2));
     }
 
     #[test]
