@@ -1,7 +1,7 @@
 //! The command line: which command is meant, with which arguments.
 //!
 //! `run` is the default: `countersign https://…` and `countersign --config x` are read as if `run` stood before them.
-//! Its arguments are the settings' own (see [`config`](crate::config)); the other commands' are defined here. One file a
+//! Its arguments are the settings' own (see [`config`]); the other commands' are defined here. One file a
 //! command holds what it does.
 
 pub mod completions;

@@ -58,6 +58,10 @@ fn with_several_stages_the_flag_says_which() {
     refused(load(&[URL], &[], Some(TWO)), "STAGE_URL: the file has 2 stages");
     refused(load(&["--stage=secnd"], &[], Some(TWO)), "did you mean second?");
     refused(load(&["--stage=x", URL], &[], None), "no stages to choose from");
+    // What else is wrong with them is said too.
+    let error =
+        load(&["--profile=dev"], &[], Some(&format!("{TWO}region = \"eu-west-2\"\n"))).expect_err("both");
+    assert_eq!(error.problems.len(), 2, "{}", error.render(false));
     assert_eq!(good(load(&[], &[], Some(TWO))).stages.len(), 2);
     for (stage, index) in [("one", 0), ("second", 1)] {
         for (flags, variables) in [
