@@ -149,8 +149,7 @@ impl Stage {
         if self.api_key.is_some() { Auth::IamAndApiKey } else { Auth::Iam }
     }
 
-    /// Whether any request to this stage can need a signature. Paths that no rule names do, unless a rule for `/*`
-    /// and one for `/` leave none of them.
+    /// Whether any request to this stage can need a signature: paths that no rule names do.
     #[must_use]
     pub fn signs(&self) -> bool {
         let catch_all = self.routes.iter().position(|route| route.path == "/*" || route.path == "/**");

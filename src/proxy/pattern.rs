@@ -2,8 +2,8 @@
 //!
 //! A pattern is matched segment by segment against the path as the gateway reads it: empty segments dropped, each
 //! segment percent-decoded once, so that no spelling of a path dodges a rule. Within a segment `*` stands for any
-//! text. `{name}` is any one segment, as in API Gateway's resources; `{name+}`, or `*` or `**` as the last segment of
-//! several, is everything below.
+//! text. `{name}` is any one segment, as in API Gateway's resources; `{name+}`, `*` or `**` as the last segment is
+//! everything below, and alone (`/*`) every path there is.
 
 use super::target::{decode, segments};
 
@@ -11,7 +11,7 @@ use super::target::{decode, segments};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pattern {
     segments: Vec<Segment>,
-    /// Whether anything may follow, at least one segment of it.
+    /// Whether anything may follow: at least one segment, unless the pattern is nothing else.
     below: bool,
 }
 
@@ -43,7 +43,11 @@ impl Pattern {
                 return false;
             }
         }
-        found.next().is_some() == self.below
+        found.next().is_some() == self.below || self.is_everything()
+    }
+
+    fn is_everything(&self) -> bool {
+        self.below && self.segments.is_empty()
     }
 }
 
@@ -110,7 +114,8 @@ mod tests {
             ("/a/*", "/a", false),
             ("/a/*", "/a/", false),
             ("/*", "/anything/at/all", true),
-            ("/*", "/", false),
+            ("/*", "/", true),
+            ("/{proxy+}", "", true),
             ("/a/**", "/a/b/c", true),
             ("/a/{proxy+}", "/a/b/c", true),
             ("/a/{id}", "/a/7", true),

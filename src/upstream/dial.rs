@@ -29,6 +29,8 @@ impl Dialer {
         limit: Duration,
     ) -> Self {
         let (host, port) = connect_to.map_or((url.host.as_str(), url.port), |(host, port)| (host, *port));
+        // RFC 6761 section 6.3: such names are this machine, whatever the resolver says.
+        let host = if host.ends_with(".localhost") { "localhost" } else { host };
         let display = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let target = Uri::builder().scheme("http").authority(display.as_str()).path_and_query("/").build();
         let tls = tls.map(|config| {

@@ -87,14 +87,6 @@ impl Resolver<'_> {
         let told = told_by(&url.host);
         let given_region = settings.region.as_ref().map(|region| region.0.as_str());
         let given_service = settings.service.as_deref();
-        if told == Told::S3 || given_service == Some("s3") {
-            let mistake = Mistake::new(
-                "S3 signs differently from every other service; countersign does not speak to it",
-            )
-            .fix("use an S3 client: it signs by itself");
-            self.report_in(Kind::Value, at, if told == Told::S3 { "url" } else { "service" }, mistake);
-            return None;
-        }
         let (told_service, told_region) = match &told {
             Told::Service { service, region } => (Some(*service), region.as_deref()),
             _ => (None, None),

@@ -144,14 +144,14 @@ fn what_is_signed_for() {
     refused(scope(URL, &["--service=lambda"]), "\"execute-api\", and a signature for \"lambda\"");
     refused(scope(custom, &["--region=Oregon"]), "not a region");
     refused(scope(custom, &["--region=us-west-2", "--service=a b"]), "not a service");
-    refused(scope("https://bucket.s3.us-west-2.amazonaws.com/", &[]), "S3 signs differently");
-    refused(scope(custom, &["--region=us-west-2", "--service=s3"]), "S3 signs differently");
+    refused(scope("https://bucket.s3.amazonaws.com/", &[]), "does not tell the region");
     refused(scope("https://sqs.us-west-2.amazonaws.com/", &["--region=us-west-2"]), "is not known");
     for (url, flags, region, service) in [
         (URL, &["--region=us-west-2", "--service=execute-api"][..], "us-west-2", "execute-api"),
         (custom, &["--region=us-west-2"], "us-west-2", "execute-api"),
         ("https://sqs.us-west-2.amazonaws.com", &["--region=us-west-2", "--service=sqs"], "us-west-2", "sqs"),
         ("https://x.lambda-url.us-west-2.on.aws", &[], "us-west-2", "lambda"),
+        ("https://bucket.s3.us-west-2.amazonaws.com/", &[], "us-west-2", "s3"),
         ("http://x.execute-api.localhost:4566/prod", &["--region=us-east-1"], "us-east-1", "execute-api"),
         // Nothing is signed, so nothing need be known.
         (custom, &["--route=/a=none,/*=api-key", "--api-key-env=K"], "", "execute-api"),
