@@ -164,9 +164,10 @@ fn is_owned(name: &HeaderName, auth: Auth) -> bool {
     let text = name.as_str();
     match text.as_bytes()[0] {
         b'a' => text == "authorization" && auth.signs(),
-        b'x' => {
-            let mut dashed = [0; 24];
-            let Some(dashed) = dashed.get_mut(..text.len()) else { return false };
+        // Their lengths, so that other names cost no copy.
+        b'x' if matches!(text.len(), 9 | 10 | 20) => {
+            let mut dashed = [0; 20];
+            let dashed = &mut dashed[..text.len()];
             dashed.copy_from_slice(text.as_bytes());
             dashed.iter_mut().filter(|byte| **byte == b'_').for_each(|byte| *byte = b'-');
             matches!(
@@ -200,7 +201,8 @@ fn fold_signed_values(headers: &mut HeaderMap, extra: &[HeaderName]) -> Result<(
                 format!("The header {name} is not UTF-8, and is to be signed."),
             ));
         }
-        if bytes.contains(&b'\t') || bytes.windows(2).any(|pair| pair == b"  ") {
+        let spaced = memchr::memchr2(b' ', b'\t', bytes).is_some();
+        if spaced && (bytes.contains(&b'\t') || bytes.windows(2).any(|pair| pair == b"  ")) {
             let mut folded = Vec::with_capacity(bytes.len());
             fold_white_space(bytes, &mut folded);
             *value = HeaderValue::from_bytes(&folded).expect("less white space leaves a value valid");
