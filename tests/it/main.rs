@@ -3,6 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `instruments` | the tests' own tools tell the truth: origin, clients, outside verifiers, third-party gateway |
+//! | `vectors` | AWS's published SigV4 test suite and our own vectors come out right at each stage |
 //!
 //! `support` is what they share: it starts programs, plays the stage and the client, and speaks with the verifiers.
 
@@ -10,3 +11,4 @@
 mod support;
 
 mod instruments;
+mod vectors;
