@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, header};
+use http::{HeaderName, HeaderValue, Method, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
@@ -51,7 +51,8 @@ where
 
     fn call(&mut self, request: Received) -> Self::Future {
         let record = Rc::clone(&request.record);
-        Refusing { inner: self.next.call(request), record }
+        let to_head = request.parts.method == Method::HEAD;
+        Refusing { inner: self.next.call(request), record, to_head }
     }
 }
 
@@ -61,6 +62,7 @@ pin_project! {
         #[pin]
         inner: F,
         record: Rc<Record>,
+        to_head: bool,
     }
 }
 
@@ -76,7 +78,12 @@ where
             Ok(response) => response.map(AnswerBody::Stage),
             Err(refusal) => {
                 this.record.refusal.set(Some((refusal.code.as_str(), refusal.code.fault().as_str())));
-                answer(&refusal, this.record.id().as_str())
+                let mut answer = answer(&refusal, this.record.id().as_str());
+                if *this.to_head {
+                    // hyper leaves it out over HTTP/1.1 only; over HTTP/2 the client would end the stream.
+                    *answer.body_mut() = AnswerBody::Own(Full::default());
+                }
+                answer
             }
         };
         Poll::Ready(Ok(answer))
@@ -95,9 +102,12 @@ fn answer(refusal: &Refusal, request_id: &str) -> Response<AnswerBody> {
     let text = Answer { error: code.as_str(), message: refusal.message(), hint: refusal.hint(), request_id };
     let mut body = serde_json::to_vec(&text).expect("four texts are always JSON");
     body.push(b'\n');
+    let length = HeaderValue::from(body.len());
     let mut response = Response::new(AnswerBody::Own(Full::from(body)));
     *response.status_mut() = code.status();
     let headers = response.headers_mut();
+    // Said here, since an answer to HEAD has the length of the body that it leaves out.
+    headers.insert(header::CONTENT_LENGTH, length);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(ERROR_HEADER, HeaderValue::from_static(code.as_str()));
