@@ -162,7 +162,7 @@ fn send(scene: &Scene, senders: &mut [Sender], seeds: std::ops::Range<u64>) -> B
         let threads: Vec<_> = (0..)
             .zip(senders)
             .map(|(first, sender)| {
-                let share = share.clone()(first);
+                let share = share(first);
                 scope.spawn(move || -> Vec<_> {
                     let numbered = |seed| {
                         let mut case = Case::new(seed);
