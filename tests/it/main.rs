@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `agreement` | whatever is forwarded, aws-sigv4, the demo's verifier and botocore accept; what they read differently is refused |
 //! | `instruments` | the tests' own tools tell the truth: origin, clients, outside verifiers, third-party gateway |
+//! | `ministack` | a third-party gateway lets in whom it should through the proxy, and its refusals come back unchanged |
 //! | `vectors` | AWS's published SigV4 test suite and our own vectors come out right at each stage |
 //!
 //! `support` is what they share: it starts programs, plays the stage and the client, and speaks with the verifiers.
@@ -13,4 +14,5 @@ mod support;
 
 mod agreement;
 mod instruments;
+mod ministack;
 mod vectors;
