@@ -204,17 +204,18 @@ fn judge(scene: &Scene, botocore: &mut python::Verifier, batch: &Batch) -> Resul
             |judge: &str, why: &str| format!("{judge}: {why}\n{}", judge::story(case, arrived.as_deref()));
         let stage = scene.stage(case);
         let code = answer.head.one("x-countersign-error");
+        let refusals = judge::refusals(case);
         let Some(request) = arrived else {
-            match judge::refusal(case) {
-                Some(expected) if code == Some(expected) => tally.refused += 1,
-                expected => return Err(failed("the proxy", &format!("answered {code:?}, not {expected:?}"))),
+            if !code.is_some_and(|code| refusals.contains(&code)) {
+                return Err(failed("the proxy", &format!("answered {code:?}, not one of {refusals:?}")));
             }
+            tally.refused += 1;
             continue;
         };
-        let whole = match judge::refusal(case) {
-            None if answer.status == 200 => judge::unchanged(case, stage, request),
-            None => Err(format!("the answer is {}", answer.status)),
-            Some(code) => Err(format!("was forwarded, and not refused with {code}")),
+        let whole = match refusals.as_slice() {
+            [] if answer.status == 200 => judge::unchanged(case, stage, request),
+            [] => Err(format!("the answer is {}", answer.status)),
+            codes => Err(format!("was forwarded, and not refused with {codes:?}")),
         };
         let signed = judge::signed(request, stage);
         whole.map_err(|why| failed("the wire", &why))?;

@@ -101,25 +101,27 @@ fn trimmed(value: &[u8]) -> &[u8] {
     value.trim_ascii()
 }
 
-/// The code of the refusal that the request must meet, if it is one that not all verifiers read alike.
-pub fn refusal(case: &Case) -> Option<&'static str> {
+/// The codes of the refusals that the request may meet, none when it must be forwarded: it is one that not all
+/// verifiers read alike. Which of two bad headers is found first is not said.
+pub fn refusals(case: &Case) -> Vec<&'static str> {
     let (path, query) = split(&case.ask.target);
     if is_dotted(path) {
-        return Some("dot-segment");
+        return vec!["dot-segment"];
     }
-    let texts = pairs(query).into_iter().flat_map(|(name, value)| [name, value]);
-    if { texts }.any(|text| String::from_utf8(text).is_err()) {
-        return Some("query-not-utf8");
+    let mut texts = pairs(query).into_iter().flat_map(|(name, value)| [name, value]);
+    if texts.any(|text| String::from_utf8(text).is_err()) {
+        return vec!["query-not-utf8"];
     }
     if case.ask.method.bytes().any(|byte| byte.is_ascii_lowercase()) {
-        return Some("method-not-allowed");
+        return vec!["method-not-allowed"];
     }
     let signed = case.ask.headers.iter().filter(|(name, _)| is_signed(name) && !is_dropped(name));
-    signed.into_iter().find_map(|(_, value)| match std::str::from_utf8(value) {
+    let bad = signed.filter_map(|(_, value)| match std::str::from_utf8(value) {
         Err(_) => Some("header-not-utf8"),
         Ok(text) if text.contains(['\u{85}', '\u{a0}', '\u{2003}', '\u{3000}']) => Some("header-white-space"),
         Ok(_) => None,
-    })
+    });
+    bad.collect()
 }
 
 fn require(holds: bool, what: &str) -> Result<(), String> {
