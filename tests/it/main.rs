@@ -3,6 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `agreement` | whatever is forwarded, aws-sigv4, the demo's verifier and botocore accept; what they read differently is refused |
+//! | `clients` | curl, httpx, requests, boto3, fetch and nghttp work unmodified, large bodies byte for byte |
 //! | `instruments` | the tests' own tools tell the truth: origin, clients, outside verifiers, third-party gateway |
 //! | `ministack` | a third-party gateway lets in whom it should through the proxy, and its refusals come back unchanged |
 //! | `vectors` | AWS's published SigV4 test suite and our own vectors come out right at each stage |
@@ -13,6 +14,7 @@
 mod support;
 
 mod agreement;
+mod clients;
 mod instruments;
 mod ministack;
 mod vectors;
