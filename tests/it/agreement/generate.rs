@@ -255,6 +255,7 @@ fn headers(random: &mut Random, via: Via, ask: &mut Ask) {
                     "x-amz-target",
                     "x-amz-signature",
                     "x-amz-x",
+                    "x-amz-x_!#$%&'*+.^`|~",
                     EXTRA[0],
                     EXTRA[1],
                 ]);

@@ -283,7 +283,7 @@ pub fn story(case: &Case, arrived: Option<&origin::Request>) -> String {
     };
     let came = arrived.map(|arrived| short(&[arrived.head.raw.as_slice(), &arrived.body].concat()));
     format!(
-        "COUNTERSIGN_SEED={} COUNTERSIGN_CASES=1 tests/run agreement\nmakes it again. The client sent, over {}:\n    {}\nto the stage came:\n    {}",
+        "COUNTERSIGN_SEED={} tests/run --cases 1 agreement\nmakes it again. The client sent, over {}:\n    {}\nto the stage came:\n    {}",
         case.seed,
         if case.via == Via::H2c { "HTTP/2 (shown as HTTP/1.1)" } else { "HTTP/1.1" },
         short(&case.bytes()),
