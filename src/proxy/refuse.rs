@@ -51,8 +51,8 @@ where
 
     fn call(&mut self, request: Received) -> Self::Future {
         let record = Rc::clone(&request.record);
-        let to_head = request.parts.method == Method::HEAD;
-        Refusing { inner: self.next.call(request), record, to_head }
+        let bodiless = request.parts.method == Method::HEAD;
+        Refusing { inner: self.next.call(request), record, bodiless }
     }
 }
 
@@ -62,7 +62,7 @@ pin_project! {
         #[pin]
         inner: F,
         record: Rc<Record>,
-        to_head: bool,
+        bodiless: bool,
     }
 }
 
@@ -78,19 +78,14 @@ where
             Ok(response) => response.map(AnswerBody::Stage),
             Err(refusal) => {
                 this.record.refusal.set(Some((refusal.code.as_str(), refusal.code.fault().as_str())));
-                let mut answer = answer(&refusal, this.record.id().as_str());
-                if *this.to_head {
-                    // hyper leaves it out over HTTP/1.1 only; over HTTP/2 the client would end the stream.
-                    *answer.body_mut() = AnswerBody::Own(Full::default());
-                }
-                answer
+                answer(&refusal, this.record.id().as_str(), *this.bodiless)
             }
         };
         Poll::Ready(Ok(answer))
     }
 }
 
-fn answer(refusal: &Refusal, request_id: &str) -> Response<AnswerBody> {
+fn answer(refusal: &Refusal, request_id: &str, bodiless: bool) -> Response<AnswerBody> {
     #[derive(serde::Serialize)]
     struct Answer<'a> {
         error: &'a str,
@@ -103,10 +98,11 @@ fn answer(refusal: &Refusal, request_id: &str) -> Response<AnswerBody> {
     let mut body = serde_json::to_vec(&text).expect("four texts are always JSON");
     body.push(b'\n');
     let length = HeaderValue::from(body.len());
-    let mut response = Response::new(AnswerBody::Own(Full::from(body)));
+    // hyper leaves a body to HEAD out of HTTP/1.1, but not out of HTTP/2, where it is a protocol error.
+    let body = if bodiless { Full::default() } else { Full::from(body) };
+    let mut response = Response::new(AnswerBody::Own(body));
     *response.status_mut() = code.status();
     let headers = response.headers_mut();
-    // Said here, since an answer to HEAD has the length of the body that it leaves out.
     headers.insert(header::CONTENT_LENGTH, length);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
