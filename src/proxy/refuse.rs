@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, header};
+use http::{HeaderName, HeaderValue, Method, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
@@ -51,7 +51,8 @@ where
 
     fn call(&mut self, request: Received) -> Self::Future {
         let record = Rc::clone(&request.record);
-        Refusing { inner: self.next.call(request), record }
+        let bodiless = request.parts.method == Method::HEAD;
+        Refusing { inner: self.next.call(request), record, bodiless }
     }
 }
 
@@ -61,6 +62,7 @@ pin_project! {
         #[pin]
         inner: F,
         record: Rc<Record>,
+        bodiless: bool,
     }
 }
 
@@ -76,14 +78,14 @@ where
             Ok(response) => response.map(AnswerBody::Stage),
             Err(refusal) => {
                 this.record.refusal.set(Some((refusal.code.as_str(), refusal.code.fault().as_str())));
-                answer(&refusal, this.record.id().as_str())
+                answer(&refusal, this.record.id().as_str(), *this.bodiless)
             }
         };
         Poll::Ready(Ok(answer))
     }
 }
 
-fn answer(refusal: &Refusal, request_id: &str) -> Response<AnswerBody> {
+fn answer(refusal: &Refusal, request_id: &str, bodiless: bool) -> Response<AnswerBody> {
     #[derive(serde::Serialize)]
     struct Answer<'a> {
         error: &'a str,
@@ -95,9 +97,13 @@ fn answer(refusal: &Refusal, request_id: &str) -> Response<AnswerBody> {
     let text = Answer { error: code.as_str(), message: refusal.message(), hint: refusal.hint(), request_id };
     let mut body = serde_json::to_vec(&text).expect("four texts are always JSON");
     body.push(b'\n');
-    let mut response = Response::new(AnswerBody::Own(Full::from(body)));
+    let length = HeaderValue::from(body.len());
+    // hyper leaves a body to HEAD out of HTTP/1.1, but not out of HTTP/2, where it is a protocol error.
+    let body = if bodiless { Full::default() } else { Full::from(body) };
+    let mut response = Response::new(AnswerBody::Own(body));
     *response.status_mut() = code.status();
     let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, length);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(ERROR_HEADER, HeaderValue::from_static(code.as_str()));

@@ -2,11 +2,19 @@
 //!
 //! | file | what it holds |
 //! |---|---|
+//! | `agreement` | whatever is forwarded, aws-sigv4, the demo's verifier and botocore accept; what they read differently is refused |
+//! | `clients` | curl, httpx, requests, boto3, fetch and nghttp work unmodified, large bodies byte for byte |
 //! | `instruments` | the tests' own tools tell the truth: origin, clients, outside verifiers, third-party gateway |
+//! | `ministack` | a third-party gateway lets in whom it should through the proxy, and its refusals come back unchanged |
+//! | `vectors` | AWS's published SigV4 test suite and our own vectors come out right at each stage |
 //!
 //! `support` is what they share: it starts programs, plays the stage and the client, and speaks with the verifiers.
 
 #[allow(dead_code, reason = "what starts and drives the proxy waits for the topics that do so")]
 mod support;
 
+mod agreement;
+mod clients;
 mod instruments;
+mod ministack;
+mod vectors;

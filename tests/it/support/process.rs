@@ -93,7 +93,11 @@ impl Running {
                 return None;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "the line waited for did not come:\n{}", text(&captured, None));
+            if left.is_zero() {
+                let heard = text(&captured, None);
+                drop(captured);
+                panic!("the line waited for did not come:\n{heard}");
+            }
             captured =
                 self.output.changed.wait_timeout(captured, left).expect("no thread panics with this lock").0;
         }
@@ -266,7 +270,8 @@ pub fn listening(line: &str) -> Option<Address> {
     };
     if let Ok(event) = serde_json::from_str::<serde_json::Value>(line) {
         let fields = event.get("fields").unwrap_or(&event);
-        return (fields["message"] == "listening").then(|| parse(fields["address"].as_str()?)).flatten();
+        let listens = fields["message"].as_str()?.starts_with("listening");
+        return listens.then(|| parse(fields["address"].as_str()?)).flatten();
     }
     let (_, after) = line.split_once("listening on ")?;
     parse(after.split_whitespace().next()?.trim_end_matches(','))
