@@ -149,12 +149,18 @@ impl Stage {
         if self.api_key.is_some() { Auth::IamAndApiKey } else { Auth::Iam }
     }
 
-    /// Whether any request to this stage can need a signature: paths that no rule names do.
+    /// Whether any request to this stage can need a signature. Paths that no rule names do, unless a rule for `/*`
+    /// leaves none of them.
     #[must_use]
     pub fn signs(&self) -> bool {
-        let catch_all = self.routes.iter().position(|route| route.path == "/*" || route.path == "/**");
-        catch_all.is_none_or(|last| self.routes[..=last].iter().any(|route| route.auth.signs()))
+        signs(&self.routes)
     }
+}
+
+/// See [`Stage::signs`].
+fn signs(routes: &[Route]) -> bool {
+    let catch_all = routes.iter().position(|route| route.path == "/*" || route.path == "/**");
+    catch_all.is_none_or(|last| routes[..=last].iter().any(|route| route.auth.signs()))
 }
 
 /// A stage's URL in the parts that the data path needs.

@@ -118,6 +118,12 @@ impl Sources {
         current
     }
 
+    /// What stands for the identity of a stage that never signs: nothing is asked, and nothing ever comes.
+    #[must_use]
+    pub fn nothing() -> Arc<Current> {
+        Arc::new(Current::new())
+    }
+
     /// The API key of this source; equal configurations share one. A source that is new is started.
     pub fn api_key(&self, from: &config::ApiKey) -> Arc<CurrentKey> {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,7 +10,7 @@
 
 use std::{rc::Rc, time::SystemTime};
 
-use http::{HeaderMap, HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::{
     api_key::Keyed,
@@ -43,6 +43,13 @@ pub(super) async fn attempt(request: Keyed) -> Result<Answered, Refusal> {
         let headers = complete(&request).await?;
         let secrets = ["x-amz-security-token", "x-api-key"].map(|name| headers.get(name).cloned());
         match forward(&request, headers, fresh).await {
+            // Its connection speaks something else from here on, and no request can have asked for that.
+            Ok(answer) if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                return Err(Refusal::because(
+                    Code::UpstreamGarbage,
+                    "The stage switched to another protocol, for which nobody had asked.",
+                ));
+            }
             Ok(answer) => {
                 let Keyed { head, .. } = request;
                 let (stage, local_host, record) = (head.stage, head.local_host, head.record);

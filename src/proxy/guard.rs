@@ -67,8 +67,14 @@ impl Step for Guard {
     }
 }
 
+/// In any spelling that a server may read as the same: some take `_` for `-`.
 fn overrides_method(headers: &HeaderMap) -> bool {
-    headers.contains_key("x-http-method-override") || headers.contains_key("x_http_method_override")
+    const NAME: &[u8] = b"x-http-method-override";
+    let same = |(a, b): (&u8, &u8)| a == b || (*a, *b) == (b'_', b'-');
+    headers
+        .keys()
+        .map(|name| name.as_str().as_bytes())
+        .any(|name| name.len() == NAME.len() && name[0] == b'x' && name.iter().zip(NAME).all(same))
 }
 
 /// The one host that the request names. An absolute-form target or `:authority` wins over `Host` (RFC 9112 section

@@ -2,8 +2,8 @@
 //!
 //! A pattern is matched segment by segment against the path as the gateway reads it: empty segments dropped, each
 //! segment percent-decoded once, so that no spelling of a path dodges a rule. Within a segment `*` stands for any
-//! text. `{name}` is any one segment, as in API Gateway's resources; `{name+}`, `*` or `**` as the last segment is
-//! everything below, and alone (`/*`) every path there is.
+//! text. `{name}` is any one segment, as in API Gateway's resources; `{name+}`, or `*` or `**` as the last segment of
+//! several, is everything below. Alone, as in `/*`, they are everything, the root too.
 
 use super::target::{decode, segments};
 
@@ -37,6 +37,9 @@ impl Pattern {
 
     /// Whether it matches a path that begins below the mount.
     pub(super) fn matches(&self, path: &str) -> bool {
+        if self.below && self.segments.is_empty() {
+            return true;
+        }
         let mut found = segments(path);
         for expected in &self.segments {
             if !found.next().is_some_and(|segment| expected.matches(segment)) {
@@ -115,7 +118,8 @@ mod tests {
             ("/a/*", "/a/", false),
             ("/*", "/anything/at/all", true),
             ("/*", "/", true),
-            ("/{proxy+}", "", true),
+            ("/**", "", true),
+            ("/{proxy+}", "/", true),
             ("/a/**", "/a/b/c", true),
             ("/a/{proxy+}", "/a/b/c", true),
             ("/a/{id}", "/a/7", true),

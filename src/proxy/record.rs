@@ -110,6 +110,14 @@ pub struct AnswerOut {
     record: Rc<telemetry::Record>,
 }
 
+impl AnswerOut {
+    /// Whether the proxy itself says no, perhaps before it read the request's body.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self.body, AnswerBody::Own(_))
+    }
+}
+
 impl Body for AnswerOut {
     type Data = Bytes;
     type Error = Cut;

@@ -136,7 +136,9 @@ impl Body for MaskedBody {
             let passed = match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(piece) => mask.push(&piece),
-                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                    // Trailers end the body, and what is held back would have to go before them. A refusal's tell
+                    // nothing that is missed.
+                    Err(_) => continue,
                 },
                 Some(Err(cut)) => return Poll::Ready(Some(Err(cut))),
                 None if mask.is_empty() => return Poll::Ready(None),

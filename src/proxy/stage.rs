@@ -95,7 +95,11 @@ impl Stage {
             otherwise: config.default_auth(),
             host: HeaderValue::from_str(config.url.authority.as_str())
                 .expect("an authority has only characters that a header may hold"),
-            credentials: sources.current(&config.credentials),
+            credentials: if config.signs() {
+                sources.current(&config.credentials)
+            } else {
+                Sources::nothing()
+            },
             api_key: config.api_key.as_ref().map(|key| sources.api_key(key)),
             signer: RefCell::new(Signer::new(scope, config.signed_headers.clone())),
             dates: RefCell::default(),

@@ -3,7 +3,7 @@
 //! hyper's connection is made only once something has come: a client that connects and sends nothing costs little,
 //! and is cut off after `limits.header_timeout`, which hyper-util's detection would not do.
 
-use std::{cell::RefCell, io, pin::Pin, rc::Rc, task, time::Duration};
+use std::{cell::RefCell, convert::Infallible, io, pin::Pin, rc::Rc, task, time::Duration};
 
 use bytes::Bytes;
 use http::Request;
@@ -90,8 +90,15 @@ async fn serve_http1(
     let service = service_fn(move |request: Request<HyperBody>| {
         let fragment = watch.begin();
         let busy = Busy(Rc::clone(&watch));
+        let has_body = !request.body().is_end_stream();
         let answer = chain.borrow_mut().call(Incoming { request, caller: Rc::clone(caller), fragment });
-        async move { answer.await.map(|answer| answer.map(|body| Watched { body, _busy: busy })) }
+        async move {
+            let answer = answer.await?;
+            if has_body && answer.body().is_refusal() {
+                busy.0.leave_unread();
+            }
+            Ok::<_, Infallible>(answer.map(|body| Watched { body, _busy: busy }))
+        }
     });
     let connection = http1::Builder::new()
         .header_read_timeout(None)

@@ -30,6 +30,9 @@ use crate::coarse::Deadline;
 /// How long a connection may wait for its next request.
 const IDLE: Duration = Duration::from_secs(300);
 
+/// How long a client may take to see that its body is no longer read.
+const LINGER: Duration = Duration::from_secs(5);
+
 /// How long an HTTP/2 preface can be.
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -46,17 +49,25 @@ pub(super) struct Watch {
     phase: Cell<Phase>,
     /// Whether a `#` came in a request line.
     fragment: Cell<bool>,
+    /// Whether the last request was refused while its body was still coming.
+    unread: Cell<bool>,
 }
 
 impl Watch {
     pub(super) fn new() -> Rc<Self> {
-        Rc::new(Self { phase: Cell::new(Phase::Idle), fragment: Cell::new(false) })
+        Rc::new(Self { phase: Cell::new(Phase::Idle), fragment: Cell::new(false), unread: Cell::new(false) })
     }
 
     /// The chain has a request. Says whether its target had a fragment, which hyper drops unseen.
     pub(super) fn begin(&self) -> bool {
         self.phase.set(Phase::Busy);
+        self.unread.set(false);
         self.fragment.replace(false)
+    }
+
+    /// The request is refused, and some of its body may not have been read.
+    pub(super) fn leave_unread(&self) {
+        self.unread.set(true);
     }
 
     /// The answer has been handed over to hyper whole, or was given up.
@@ -76,6 +87,8 @@ pub(super) struct Wire {
     /// Whether the line that is coming is a request's first.
     in_first_line: bool,
     own: Option<Own>,
+    /// Set once only the client's side is open.
+    lingering: Option<Deadline>,
 }
 
 /// An answer of ours that is being written.
@@ -96,7 +109,16 @@ impl Wire {
         let (bytes, length) = ahead;
         let watch = Rc::clone(watch);
         let ahead = (bytes, 0, length);
-        Self { conn, ahead, watch, header_timeout, deadline: None, in_first_line: false, own: None }
+        Self {
+            conn,
+            ahead,
+            watch,
+            header_timeout,
+            deadline: None,
+            in_first_line: false,
+            own: None,
+            lingering: None,
+        }
     }
 
     fn read_ahead(&mut self, buf: &mut ReadBuf<'_>) -> bool {
@@ -275,6 +297,25 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().conn).poll_shutdown(cx)
+        let this = self.get_mut();
+        if this.lingering.is_none() {
+            ready!(Pin::new(&mut this.conn).poll_shutdown(cx))?;
+            if !this.watch.unread.get() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        // A socket that is closed with bytes unread resets the connection, and the client, still sending, may never
+        // see the answer. So what it sends is thrown away until it has seen.
+        let deadline = this.lingering.get_or_insert_with(|| Deadline::after(LINGER));
+        let mut waste = [0; 16 << 10];
+        loop {
+            if Pin::new(&mut *deadline).poll(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            let mut buf = ReadBuf::new(&mut waste);
+            if ready!(Pin::new(&mut this.conn).poll_read(cx, &mut buf)).is_err() || buf.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }

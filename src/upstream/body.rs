@@ -112,7 +112,8 @@ impl Body for AnswerBody {
         let this = self.get_mut();
         match Pin::new(&mut this.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                if this.incoming.is_end_stream() {
+                // Nobody asks for more after trailers.
+                if this.incoming.is_end_stream() || frame.is_trailers() {
                     this.give_back();
                 } else if let Some(idle) = &mut this.idle {
                     idle.restart(this.limit);

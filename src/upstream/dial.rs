@@ -29,10 +29,11 @@ impl Dialer {
         limit: Duration,
     ) -> Self {
         let (host, port) = connect_to.map_or((url.host.as_str(), url.port), |(host, port)| (host, *port));
-        // RFC 6761 section 6.3: such names are this machine, whatever the resolver says.
-        let host = if host.ends_with(".localhost") { "localhost" } else { host };
         let display = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        let target = Uri::builder().scheme("http").authority(display.as_str()).path_and_query("/").build();
+        // Every name below localhost is this machine (RFC 6761, 6.3), and few resolvers know.
+        let dialled =
+            if host.ends_with(".localhost") { format!("localhost:{port}") } else { display.clone() };
+        let target = Uri::builder().scheme("http").authority(dialled).path_and_query("/").build();
         let tls = tls.map(|config| {
             let name = ServerName::try_from(url.host.clone()).expect("the configuration checked the host");
             (TlsConnector::from(config), name)

@@ -7,6 +7,13 @@
 //! | `instruments` | the tests' own tools tell the truth: origin, clients, outside verifiers, third-party gateway |
 //! | `ministack` | a third-party gateway lets in whom it should through the proxy, and its refusals come back unchanged |
 //! | `vectors` | AWS's published SigV4 test suite and our own vectors come out right at each stage |
+//! | `headers` | request headers: hop by hop, owned, signed; none is invented |
+//! | `target` | the request target: path, query, mounts, rules |
+//! | `bodies` | request bodies: bounded, whole, with an exact length, never changed |
+//! | `responses` | answers: as they are and as they come; cut ones, `Location`, echoed secrets |
+//! | `credentials` | which keys sign, and what happens without any |
+//! | `guarding` | who may borrow the credentials: hosts, methods, addresses |
+//! | `upstream` | TLS, kept connections, sending again, and no answer at all |
 //!
 //! `support` is what they share: it starts programs, plays the stage and the client, and speaks with the verifiers.
 
@@ -14,7 +21,14 @@
 mod support;
 
 mod agreement;
+mod bodies;
 mod clients;
+mod credentials;
+mod guarding;
+mod headers;
 mod instruments;
 mod ministack;
+mod responses;
+mod target;
+mod upstream;
 mod vectors;

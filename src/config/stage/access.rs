@@ -115,11 +115,16 @@ fn wrong_pattern(path: &str) -> Option<Mistake> {
     if path.split('/').any(is_dot_segment) {
         return Some(Mistake::new(format!("{path:?} has a dot segment, and requests with one are refused")));
     }
-    if !is_path(path) {
+    if !path.split('/').all(|segment| is_path(variable(segment).unwrap_or(segment))) {
         return Some(
             Mistake::new(format!("{path:?} has characters that a URL's path cannot have"))
                 .fix("write the path alone, as requests write it"),
         );
     }
     None
+}
+
+/// The name in `{name}` or `{name+}`, as API Gateway's resources write a variable segment.
+fn variable(segment: &str) -> Option<&str> {
+    segment.strip_prefix('{')?.strip_suffix('}')
 }

@@ -9,6 +9,8 @@ use crate::config::{
     host::{Told, told_by},
     resolve::Resolver,
     settings::{RoleSettings, StageSettings},
+    url::is_local,
+    values::HostPort,
 };
 
 impl Resolver<'_> {
@@ -51,6 +53,16 @@ impl Resolver<'_> {
         }
         let duration = role.duration.map(|lifetime| lifetime.0);
         Some(Role { arn: arn.clone(), session_name, external_id: role.external_id.clone(), duration })
+    }
+
+    /// Without TLS nothing may leave this machine, whatever the url calls it.
+    pub(super) fn plain_way(&mut self, at: At, settings: &StageSettings) {
+        let (Some(url), Some(HostPort(host, _))) = (&settings.url, &settings.connect_to) else { return };
+        if !url.tls && !is_local(host) {
+            let mistake = Mistake::new(format!("the url has no TLS, and {host} is not this machine"))
+                .fix("write an https:// url, or dial a loopback address");
+            self.report_in(Kind::Conflict, at, "connect_to", mistake);
+        }
     }
 
     pub(super) fn files_and_names(&mut self, at: At, settings: &StageSettings) {

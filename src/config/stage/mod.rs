@@ -124,13 +124,14 @@ impl Resolver<'_> {
         let routes = self.routes(at, &settings.route, has_api_key);
         let role = self.role(at, &settings.role);
         self.files_and_names(at, &settings);
+        self.plain_way(at, &settings);
         if settings.url.is_none() && !self.is_broken_in(at, "url") {
             let mistake = Mistake::new("the stage has no url").fix(
                 "write url = \"https://abc123.execute-api.us-west-2.amazonaws.com/prod\", or give STAGE_URL",
             );
             self.report_in(Kind::Missing, at, "url", mistake);
         }
-        let needs_region = settings.route.is_empty() || routes.iter().any(|route| route.auth.signs());
+        let needs_region = super::signs(&routes);
         let scope = settings.url.as_ref().and_then(|url| self.scope(at, url, &settings, needs_region));
 
         let mount = (!self.is_broken_in(at, "mount")).then(|| settings.mount.0.clone());

@@ -113,7 +113,7 @@ fn what_only_follows_from_a_mistake_is_not_reported() {
         ("[[stage]]\nurl = \"https://a.example.com\"\nregion = 5\n", &["stage[0].region"]),
         ("[[stage]]\nurl = \"https://a.example.com\"\nregoin = \"us-west-2\"\n", &["stage[0].regoin"]),
         (
-            "[[stage]]\nurl = \"https://a.example.com\"\nroute = [{ path = \"/x\", auth = \"api-key\" }]\napi_key = \"x\"\n",
+            "[[stage]]\nurl = \"https://a.example.com\"\nroute = [{ path = \"/*\", auth = \"api-key\" }]\napi_key = \"x\"\n",
             &["stage[0].api_key"],
         ),
         ("stage = 5\n", &["stage"]),

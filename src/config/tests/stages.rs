@@ -143,8 +143,14 @@ fn what_is_signed_for() {
     refused(scope(URL, &["--region=eu-west-1"]), "\"us-west-2\", and a signature for \"eu-west-1\"");
     refused(scope(URL, &["--service=lambda"]), "\"execute-api\", and a signature for \"lambda\"");
     refused(scope(custom, &["--region=Oregon"]), "not a region");
+    // What no rule names is signed.
+    refused(scope(custom, &["--route=/a=none"]), "region");
     refused(scope(custom, &["--region=us-west-2", "--service=a b"]), "not a service");
     refused(scope("https://bucket.s3.amazonaws.com/", &[]), "does not tell the region");
+    refused(
+        scope("http://localhost:1", &["--region=us-east-1", "--connect-to=10.0.0.1:2"]),
+        "not this machine",
+    );
     refused(scope("https://sqs.us-west-2.amazonaws.com/", &["--region=us-west-2"]), "is not known");
     for (url, flags, region, service) in [
         (URL, &["--region=us-west-2", "--service=execute-api"][..], "us-west-2", "execute-api"),
@@ -153,6 +159,12 @@ fn what_is_signed_for() {
         ("https://x.lambda-url.us-west-2.on.aws", &[], "us-west-2", "lambda"),
         ("https://bucket.s3.us-west-2.amazonaws.com/", &[], "us-west-2", "s3"),
         ("http://x.execute-api.localhost:4566/prod", &["--region=us-east-1"], "us-east-1", "execute-api"),
+        (
+            "http://localhost:1",
+            &["--region=us-east-1", "--connect-to=127.0.0.1:2"],
+            "us-east-1",
+            "execute-api",
+        ),
         // Nothing is signed, so nothing need be known.
         (custom, &["--route=/a=none,/*=api-key", "--api-key-env=K"], "", "execute-api"),
     ] {
@@ -202,6 +214,7 @@ fn what_does_not_go_together() {
         ("mount = \"/a?b\"", "query"),
         ("mount = \"/a b\"", "characters"),
         ("timeouts = \"5s\"", "a table of connect, first_byte, idle"),
+        ("route = [{ path = \"/a/{b}c\", auth = \"iam\" }]", "characters"),
         ("route = [{ auth = \"iam\" }]", "the rule has no path"),
         ("route = [{ path = \"/x\" }]", "the rule has no auth"),
         ("route = [{ path = \"x\", auth = \"iam\" }]", "does not start with /"),

@@ -1,6 +1,7 @@
 //! A client that sends exactly the bytes it is given over HTTP/1.1 and reads strictly what comes back.
 
 use std::{
+    fmt,
     io::{self, BufReader, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
 };
@@ -11,7 +12,7 @@ use super::{
 };
 
 /// A request for either protocol.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Ask {
     /// `GET`
     pub method: String,
@@ -21,6 +22,16 @@ pub struct Ask {
     pub headers: Vec<(String, Vec<u8>)>,
     /// `None` sends no framing field; over HTTP/1.1 a body is sent with `content-length`.
     pub body: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.target)?;
+        for (name, value) in &self.headers {
+            write!(f, " | {name}: {}", value.escape_ascii())?;
+        }
+        self.body.as_ref().map_or(Ok(()), |body| write!(f, " | {} bytes", body.len()))
+    }
 }
 
 impl Ask {

@@ -6,6 +6,7 @@ pub mod ministack;
 pub mod origin;
 pub mod process;
 pub mod python;
+pub mod scene;
 pub mod wire;
 
 use std::{
