@@ -6,6 +6,14 @@
 //!
 //! `support` is what they share: it starts programs, plays the stage and the client, and speaks with the verifiers.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "in a test a panic is how a failure is told, and what helps to understand it is printed"
+)]
+
 #[allow(dead_code, reason = "what starts and drives the proxy waits for the topics that do so")]
 mod support;
 
