@@ -2,6 +2,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
+//! | `architecture` | ARCHITECTURE.md tells the truth: arrows, steps, invariants; links lead somewhere |
 //! | `instruments` | the tests' own tools tell the truth: origin, clients, outside verifiers, third-party gateway |
 //!
 //! `support` is what they share: it starts programs, plays the stage and the client, and speaks with the verifiers.
@@ -17,4 +18,5 @@
 #[allow(dead_code, reason = "what starts and drives the proxy waits for the topics that do so")]
 mod support;
 
+mod architecture;
 mod instruments;
