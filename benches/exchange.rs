@@ -5,6 +5,8 @@
 //!
 //! `cargo bench --bench exchange`
 
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot run says so by a panic")]
+
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -76,7 +78,7 @@ fn exchange(c: &mut Criterion, name: &str, length: usize) {
     let mut request =
         format!("POST /orders?b=2&a=1 HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n");
     if length == 0 {
-        request = "GET /orders?b=2&a=1 HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned();
+        request = String::from("GET /orders?b=2&a=1 HTTP/1.1\r\nhost: localhost\r\n\r\n");
     }
     request.push_str(&"x".repeat(length));
     let mut stream = TcpStream::connect(address).unwrap();

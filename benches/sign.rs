@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench sign`
 
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot run says so by a panic")]
+
 use std::{
     hint::black_box,
     time::{Duration, SystemTime, UNIX_EPOCH},
