@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
 #![forbid(unsafe_code)]
+#![expect(clippy::print_stderr, reason = "what went wrong is said here, once logging has ended")]
 
 use std::{
     io::{self, IsTerminal as _},

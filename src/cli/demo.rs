@@ -5,7 +5,7 @@
 //! credentials and API key as environment variables. So what the demo shows is what the user gets.
 
 use std::{
-    io::{self, BufReader, IsTerminal as _},
+    io::{self, BufReader, IsTerminal as _, Write as _},
     net::SocketAddr,
     process::{Child, Command, ExitCode, Stdio},
     sync::{
@@ -145,7 +145,8 @@ fn watch_log(log: impl io::BufRead, started: &mpsc::Sender<Result<SocketAddr, St
             said.push_str(&line);
             said.push('\n');
         } else if shown.load(Ordering::Relaxed) {
-            println!("{line}");
+            // The log is read on even when nobody looks any more.
+            let _ = writeln!(io::stdout(), "{line}");
         }
     }
     if !running {

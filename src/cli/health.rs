@@ -1,7 +1,11 @@
 //! `countersign health`: asks a running countersign whether it is ready, for a container's health check, where there
 //! may be no shell and no curl.
 
-use std::{io, net::SocketAddr, process::ExitCode};
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    process::ExitCode,
+};
 
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
@@ -50,7 +54,8 @@ pub fn run(args: &HealthArgs) -> Result<ExitCode, HealthError> {
     let (status, report) = asked
         .map_err(|_| HealthError::TimedOut { address })?
         .map_err(|source| HealthError::NoAnswer { address, source })?;
-    println!("{}", String::from_utf8_lossy(&report).trim_end());
+    // The exit code tells whoever does not read on.
+    let _ = writeln!(io::stdout(), "{}", String::from_utf8_lossy(&report).trim_end());
     Ok(if status == StatusCode::OK { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -15,7 +15,9 @@ pub fn write(out: &mut impl io::Write) -> io::Result<()> {
 /// # Errors
 /// Those of the files, such as a directory that is not there.
 pub fn write_all(dir: &Path) -> io::Result<()> {
-    clap_mangen::generate_to(super::command(), dir)
+    clap_mangen::generate_to(super::command(), dir).map_err(|error| {
+        io::Error::new(error.kind(), format!("the man pages cannot be written to {}: {error}", dir.display()))
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The command line: which command is meant, with which arguments.
 //!
 //! `run` is the default: `countersign https://…` and `countersign --config x` are read as if `run` stood before them.
-//! Its arguments are the settings' own (see [`config`](crate::config)); the other commands' are defined here. One file a
+//! Its arguments are the settings' own (see [`config`]); the other commands' are defined here. One file a
 //! command holds what it does.
 
 pub mod completions;
@@ -122,7 +122,8 @@ pub struct ManArgs {
 
 fn tcp(text: &str) -> Result<SocketAddr, Mistake> {
     match text.parse()? {
-        Listen::Tcp(address) => Ok(address),
+        Listen::Tcp(address) if address.ip().is_loopback() => Ok(address),
+        Listen::Tcp(_) => Err(Mistake::new("the demo listens on this machine alone: 127.0.0.1:8080, say")),
         Listen::Unix(_) => Err(Mistake::new("the demo listens on an address, not on a Unix socket")),
     }
 }
@@ -280,6 +281,7 @@ mod tests {
             (&["https://a.example.com", "https://b.example.com"], "b.example.com"),
             (&["health", "--admin", "off"], "admin is off"),
             (&["health", "--timeout", "soon"], "not a duration"),
+            (&["demo", "--listen", "0.0.0.0:8080"], "on this machine alone"),
             (&["--config"], "--config"),
         ] {
             let error = parsed(line).expect_err("wrong usage");

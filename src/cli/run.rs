@@ -8,7 +8,7 @@ use crate::{
     admin::{Admin, Health},
     config::Config,
     credentials::Sources,
-    server::{Server, StartError},
+    server::{BindError, Server, StartError},
     telemetry,
 };
 
@@ -19,9 +19,13 @@ pub enum RunError {
     #[error(transparent)]
     #[diagnostic(help("a filter is a level, or target=level pairs with commas: \"info,countersign=debug\""))]
     Filter(#[from] telemetry::BadFilter),
-    /// An address is taken, a stage cannot be served.
+    /// An address is taken, or is not this machine's.
     #[error(transparent)]
-    Start(#[from] StartError),
+    #[diagnostic(help("another program may have it; --listen names another address, and port 0 a free one"))]
+    Listen(BindError),
+    /// A stage cannot be served, or a worker cannot start.
+    #[error(transparent)]
+    Start(StartError),
     /// The admin listener cannot start.
     #[error("cannot listen on {address} for admin")]
     #[diagnostic(help(
@@ -36,6 +40,15 @@ pub enum RunError {
     /// The system gives no thread, runtime or signal.
     #[error("the system refuses what the proxy needs")]
     System(#[from] io::Error),
+}
+
+impl From<StartError> for RunError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Bind(error) => Self::Listen(error),
+            other => Self::Start(other),
+        }
+    }
 }
 
 /// Serves until a signal says stop.

@@ -6,7 +6,8 @@
 use std::{fmt, path::PathBuf, sync::Arc};
 
 use miette::{
-    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity, SourceCode,
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents,
+    Severity, SourceCode, SourceSpan, SpanContents,
 };
 
 /// What is wrong with one value, before it is known where the value stands.
@@ -70,6 +71,44 @@ pub enum Kind {
     Unsafe,
 }
 
+/// A file's text for showing mistakes in it, one line at a time: what stands above and below is nobody's business.
+pub struct Text {
+    pub(super) name: String,
+    pub(super) blanked: String,
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Text").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl SourceCode for Text {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        lines_before: usize,
+        lines_after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        // miette asks without context for where a label is, and with context for what to draw.
+        let whole_line = lines_before + lines_after > 0;
+        let (start, end) = (span.offset(), span.offset() + span.len());
+        let text = self.blanked.as_str();
+        let span = match (whole_line, text.get(..start), text.get(end..)) {
+            (true, Some(before), Some(after)) => {
+                let from = before.rfind('\n').map_or(0, |at| at + 1);
+                let to = end + after.find(['\r', '\n']).unwrap_or(after.len());
+                SourceSpan::from(from..to)
+            }
+            _ => *span,
+        };
+        let read = text.read_span(&span, 0, 0)?;
+        let (data, span, line, column, count) =
+            (read.data(), *read.span(), read.line(), read.column(), read.line_count());
+        Ok(Box::new(MietteSpanContents::new_named(self.name.clone(), data, span, line, column, count)))
+    }
+}
+
 /// Where a mistake stands.
 #[derive(Debug, Clone)]
 pub enum Place {
@@ -88,7 +127,7 @@ pub enum Place {
         /// Bytes from the file's start, and how many.
         span: (usize, usize),
         /// The file's text with every possible secret blanked; same length, same lines.
-        text: Arc<NamedSource<String>>,
+        text: Arc<Text>,
     },
     /// A file as a whole.
     WholeFile(PathBuf),

@@ -15,7 +15,6 @@ use confique::{
     Config as _, Layer as _,
     meta::{Field, FieldKind, Meta},
 };
-use miette::NamedSource;
 use serde::Deserialize as _;
 use toml::{
     Spanned,
@@ -23,7 +22,7 @@ use toml::{
 };
 
 use super::{
-    error::{Kind, Mistake, Place, Problem, nearest},
+    error::{Kind, Mistake, Place, Problem, Text, nearest},
     settings::{RouteSettings, Settings, SettingsLayer, StageSettings},
 };
 
@@ -33,7 +32,7 @@ const DUPLICATE: &str = "duplicate key";
 /// Where things stand in a file.
 #[derive(Debug, Clone)]
 pub(super) struct Map {
-    text: Arc<NamedSource<String>>,
+    text: Arc<Text>,
     path: std::path::PathBuf,
     keys: Vec<Key>,
 }
@@ -138,8 +137,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<File, Vec<Problem>> {
 
 impl Map {
     fn new(path: &Path, text: &str, masked: &[Range<usize>]) -> Self {
-        let name = path.display().to_string();
-        let text = Arc::new(NamedSource::new(name, blank(text, masked)).with_language("TOML"));
+        let text = Arc::new(Text { name: path.display().to_string(), blanked: blank(text, masked) });
         Self { text, path: path.to_owned(), keys: Vec::new() }
     }
 
@@ -169,7 +167,7 @@ impl Map {
     }
 
     fn place(&self, span: Range<usize>) -> Place {
-        let text = self.text.inner();
+        let text = &self.text.blanked;
         let start = span.start.min(text.len());
         let before = &text.as_bytes()[..start];
         let line_start = before.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);

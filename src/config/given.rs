@@ -71,7 +71,12 @@ pub fn with_args(command: Command) -> Command {
         .help_heading("Configuration")
         .help("Which of the file's stages the flags of a stage are meant for, when it has several");
     let command = StageLayer::augment_args(SettingsLayer::augment_args(command.arg(config).arg(stage)));
+    let mut order = 0;
     command.mut_args(|arg| {
+        order += 1;
+        let arg = arg.display_order(order);
+        // clap lets an argument whose value is split take all that follows, STAGE_URL too.
+        let arg = if arg.get_value_delimiter().is_some() { arg.num_args(1) } else { arg };
         let arg = match arg.get_long() {
             None if arg.get_id() != URL => {
                 let id = arg.get_id().to_string();

@@ -13,8 +13,6 @@ pub(super) enum Told {
         /// The region in the credential scope; an emulator's host has none.
         region: Option<String>,
     },
-    /// S3, which canonicalises otherwise: path encoded once, nothing normalised, a hash of the body in a header.
-    S3,
     /// An AWS name that the table does not hold.
     OtherAws,
     /// A custom domain, an address, `localhost`.
@@ -53,12 +51,9 @@ pub(super) fn told_by(host: &str) -> Told {
         [_, region, "es"] => ("es", region),
         [_, region, "aoss"] => ("aoss", region),
         ["bedrock-runtime" | "bedrock-runtime-fips", region] => ("bedrock", region),
-        _ if labels
-            .iter()
-            .any(|label| matches!(*label, "s3" | "s3-fips") || label.starts_with("s3-website")) =>
-        {
-            return Told::S3;
-        }
+        // A bucket's name may hold dots, so the service is looked for from the end.
+        [.., "s3" | "s3-fips", "dualstack", region] | [.., "s3" | "s3-fips", region] => ("s3", region),
+        [.., "s3"] => return Told::Service { service: "s3", region: None },
         _ => return Told::OtherAws,
     };
     if !is_region(region) {
@@ -110,6 +105,11 @@ mod tests {
             ("search-logs-abc.us-west-2.es.amazonaws.com", "es", "us-west-2"),
             ("abc123.us-west-2.aoss.amazonaws.com", "aoss", "us-west-2"),
             ("bedrock-runtime.us-west-2.amazonaws.com", "bedrock", "us-west-2"),
+            ("s3.us-west-2.amazonaws.com", "s3", "us-west-2"),
+            ("bucket.s3.us-west-2.amazonaws.com", "s3", "us-west-2"),
+            ("my.bucket.s3.dualstack.us-west-2.amazonaws.com", "s3", "us-west-2"),
+            ("s3-fips.us-gov-west-1.amazonaws.com", "s3", "us-gov-west-1"),
+            ("bucket.s3.cn-north-1.amazonaws.com.cn", "s3", "cn-north-1"),
             ("bedrock-runtime-fips.us-gov-west-1.amazonaws.com", "bedrock", "us-gov-west-1"),
         ] {
             assert_eq!(told_by(host), Told::Service { service, region: Some(region.to_owned()) }, "{host}");
@@ -120,11 +120,10 @@ mod tests {
     fn what_tells_less() {
         for (host, told) in [
             ("abc123.execute-api.localhost", Told::Service { service: "execute-api", region: None }),
-            ("s3.us-west-2.amazonaws.com", Told::S3),
-            ("s3.amazonaws.com", Told::S3),
-            ("bucket.s3.us-west-2.amazonaws.com", Told::S3),
-            ("my.bucket.s3.dualstack.us-west-2.amazonaws.com", Told::S3),
-            ("bucket.s3.cn-north-1.amazonaws.com.cn", Told::S3),
+            ("s3.amazonaws.com", Told::Service { service: "s3", region: None }),
+            ("bucket.s3.amazonaws.com", Told::Service { service: "s3", region: None }),
+            ("bucket.s3-website-us-west-2.amazonaws.com", Told::OtherAws),
+            ("bucket.s3-website.us-west-2.amazonaws.com", Told::OtherAws),
             ("dynamodb.us-west-2.amazonaws.com", Told::OtherAws),
             ("abc123.execute-api.nowhere.amazonaws.com", Told::OtherAws),
             ("amazonaws.com", Told::Nothing),

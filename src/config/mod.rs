@@ -26,7 +26,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use http::{HeaderName, uri::Authority};
 
-pub use error::{Error, Kind, Mistake, Place, Problem};
+pub use error::{Error, Kind, Mistake, Place, Problem, Text};
 pub use generate::{reference, schema};
 pub use given::{API_KEY_VARIABLE, BadValue, Given, parse_tolerantly, with_args};
 pub use resolve::load;

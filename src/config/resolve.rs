@@ -216,7 +216,7 @@ impl Resolver<'_> {
         });
         let mistake = match mistyped {
             Some((part, level)) => Mistake::new(format!("{part:?} is not a level of logging")).nearest(level),
-            None => match tracing_subscriber::EnvFilter::builder().parse(filter) {
+            None => match filter.parse::<tracing_subscriber::filter::Targets>() {
                 Ok(_) => return,
                 Err(error) => Mistake::new(format!("{filter:?} is not a filter: {error}"))
                     .fix("write a level, or targets with levels: \"info\", \"warn,countersign=debug\""),

@@ -16,7 +16,7 @@ use super::{
     problem::{Kind, Problem},
     watch::stamp,
 };
-use crate::config::ApiKey;
+use crate::{config::ApiKey, secret::Secret, telemetry};
 
 /// How often a file is looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -63,6 +63,7 @@ impl CurrentKey {
         match outcome {
             Ok(key) => {
                 if self.key.load().as_deref() != Some(&key) {
+                    telemetry::hide(&Secret::new(String::from_utf8_lossy(key.as_bytes())));
                     self.key.store(Some(Arc::new(key)));
                 }
                 if self.problem.swap(None).is_some() {
@@ -208,6 +209,7 @@ mod tests {
         config::ApiKey,
         credentials::{Sources, environment::Environment},
         secret::Secret,
+        telemetry,
     };
 
     const LONG: Duration = Duration::from_secs(60);
@@ -224,6 +226,7 @@ mod tests {
     }
 
     /// Waits until `done`; the bound only ends a test that fails.
+    #[expect(clippy::disallowed_methods, reason = "a test without a runtime looks again until the bound")]
     fn until(what: &str, mut done: impl FnMut() -> bool) {
         let end = Instant::now() + LONG;
         while !done() {
@@ -242,6 +245,8 @@ mod tests {
         };
         let value = read(ApiKey::Value(Secret::new("v4lue")));
         assert_eq!(held(&value).as_deref(), Some("v4lue"));
+        read(ApiKey::Value(Secret::new("v4lue-in-use")));
+        assert!(telemetry::is_hidden("v4lue-in-use"), "from the log");
         assert!(!format!("{value:?}").contains("v4lue"));
         assert_eq!(held(&read(ApiKey::Env("KEY".into()))).as_deref(), Some("k3y"));
         let bad = read(ApiKey::Env("BAD".into()));

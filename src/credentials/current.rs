@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::problem::{Kind, Problem};
-use crate::secret::Secret;
+use crate::{secret::Secret, telemetry};
 
 /// One set of AWS credentials, checked to be fit for headers.
 pub struct Identity {
@@ -80,6 +80,14 @@ impl Identity {
         self.access_key_id == other.access_key_id
             && self.secret == other.secret
             && self.session_token == other.session_token
+    }
+
+    /// From now on no diagnostic line can show these keys.
+    fn hide(&self) {
+        telemetry::hide(&self.secret);
+        if let Some(token) = &self.session_token {
+            telemetry::hide(&Secret::new(String::from_utf8_lossy(token.as_bytes())));
+        }
     }
 
     /// By the wall clock of this machine.
@@ -221,7 +229,10 @@ impl Current {
         if same.is_some_and(|serial| serial == self.refused.load(Ordering::Acquire)) {
             self.settled.store(same.unwrap_or(0), Ordering::Release);
         }
-        identity.serial = same.unwrap_or_else(|| SERIAL.fetch_add(1, Ordering::Relaxed));
+        identity.serial = same.unwrap_or_else(|| {
+            identity.hide();
+            SERIAL.fetch_add(1, Ordering::Relaxed)
+        });
         let identity = Arc::new(identity);
         self.identity.store(Some(Arc::clone(&identity)));
         self.problem.store(problem.map(Arc::new));
@@ -259,7 +270,10 @@ mod tests {
     use aws_credential_types::Credentials;
 
     use super::{Current, Identity};
-    use crate::credentials::problem::{Kind, Problem};
+    use crate::{
+        credentials::problem::{Kind, Problem},
+        telemetry,
+    };
 
     const LONG: Duration = Duration::from_secs(60);
 
@@ -283,6 +297,14 @@ mod tests {
         let shown = format!("{identity:?}");
         assert!(!shown.contains("hunter2") && !shown.contains("t0ken"), "{shown}");
         assert!(identity.session_token.unwrap().is_sensitive());
+    }
+
+    #[test]
+    fn what_is_signed_with_is_hidden_from_the_log() {
+        let given =
+            Credentials::new("AKIA1", "hunter2-published", Some("t0ken-published".into()), None, "test");
+        Current::new().publish(Identity::new(&given, "test").unwrap(), None);
+        assert!(telemetry::is_hidden("hunter2-published") && telemetry::is_hidden("t0ken-published"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::target::{decode, segments};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pattern {
     segments: Vec<Segment>,
-    /// Whether anything may follow, at least one segment of it.
+    /// Whether anything may follow: at least one segment, unless the pattern is nothing else.
     below: bool,
 }
 
@@ -46,7 +46,11 @@ impl Pattern {
                 return false;
             }
         }
-        found.next().is_some() == self.below
+        found.next().is_some() == self.below || self.is_everything()
+    }
+
+    fn is_everything(&self) -> bool {
+        self.below && self.segments.is_empty()
     }
 }
 

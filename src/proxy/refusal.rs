@@ -89,7 +89,7 @@ codes! {
         "The Host is not a name of this machine, so a web page may have been led here."
         "Use localhost, or add the name to guard.allowed_hosts."
     MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED Client
-        "CONNECT and TRACE are never forwarded."
+        "CONNECT and TRACE are never forwarded, and a method with lower-case letters is never signed: verifiers disagree about it."
         "This is a reverse proxy: send requests to its address. An AWS SDK is pointed at it with AWS_ENDPOINT_URL_<SERVICE> or endpoint_url."
     MethodOverride "method-override" FORBIDDEN Client
         "X-HTTP-Method-Override would change the method inside the gateway, after it was checked here."
@@ -109,6 +109,9 @@ codes! {
     HeaderNotUtf8 "header-not-utf8" BAD_REQUEST Client
         "A header that is to be signed holds bytes that are not UTF-8."
         "Send the header's value as UTF-8, or encode it."
+    HeaderWhiteSpace "header-white-space" BAD_REQUEST Client
+        "A header that is to be signed holds white space other than spaces and tabs; verifiers disagree about such a value."
+        "Write a plain space instead (a no-break space often comes from copied text), or encode the value."
     ExpectationFailed "expectation-failed" EXPECTATION_FAILED Client
         "The Expect header asks for something other than 100-continue."
         "Leave the Expect header out."

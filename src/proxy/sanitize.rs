@@ -10,8 +10,13 @@
 //!
 //! `host` becomes the stage's. Values that will be signed lose runs of white space, on which signers differ.
 //!
-//! Refused are a query or a signed value that is not UTF-8 (400), and an expectation other than `100-continue` (417;
-//! RFC 9110 section 10.1.1).
+//! Refused are:
+//!
+//! 1. an expectation other than `100-continue` (417; RFC 9110 section 10.1.1);
+//! 2. a query that is not UTF-8 once decoded (400);
+//! 3. what would be signed and has no spelling that all verifiers read alike: a method with lower-case letters (405;
+//!    botocore signs it in capitals, others as it is), a value that is not UTF-8 (400), a value with white space beyond
+//!    spaces and tabs, such as U+00A0 (400; botocore folds it, others do not).
 
 use std::rc::Rc;
 
@@ -69,6 +74,7 @@ impl Step for Sanitize {
         remove_unforwardable(&mut parts.headers, auth);
         join_cookies(&mut parts.headers);
         if auth.signs() {
+            method_in_capitals(&parts.method)?;
             fold_signed_values(&mut parts.headers, &stage.config.signed_headers)?;
         }
         parts.headers.insert(header::HOST, stage.host.clone());
@@ -81,6 +87,15 @@ impl Step for Sanitize {
 fn expect_continue_at_most(headers: &HeaderMap) -> Result<(), Refusal> {
     let met = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
     if headers.get_all(header::EXPECT).iter().all(met) { Ok(()) } else { Err(Code::ExpectationFailed.into()) }
+}
+
+fn method_in_capitals(method: &Method) -> Result<(), Refusal> {
+    if method.as_str().bytes().any(|byte| byte.is_ascii_lowercase()) {
+        let detail = format!("The method {method} has lower-case letters, and is to be signed.");
+        return Err(Refusal::because(Code::MethodNotAllowed, detail)
+            .with_hint("Methods are case-sensitive. Write it in capitals: GET, POST."));
+    }
+    Ok(())
 }
 
 /// The stage's path and the path below the mount, its bytes as the client sent them, and the query in strict spelling.
@@ -164,9 +179,10 @@ fn is_owned(name: &HeaderName, auth: Auth) -> bool {
     let text = name.as_str();
     match text.as_bytes()[0] {
         b'a' => text == "authorization" && auth.signs(),
-        b'x' => {
-            let mut dashed = [0; 24];
-            let Some(dashed) = dashed.get_mut(..text.len()) else { return false };
+        // Their lengths, so that other names cost no copy.
+        b'x' if matches!(text.len(), 9 | 10 | 20) => {
+            let mut dashed = [0; 20];
+            let dashed = &mut dashed[..text.len()];
             dashed.copy_from_slice(text.as_bytes());
             dashed.iter_mut().filter(|byte| **byte == b'_').for_each(|byte| *byte = b'-');
             matches!(
@@ -194,13 +210,16 @@ fn fold_signed_values(headers: &mut HeaderMap, extra: &[HeaderName]) -> Result<(
     let signed = |name: &HeaderName| is_signed(name) || extra.contains(name);
     for (name, value) in headers.iter_mut().filter(|(name, _)| signed(name)) {
         let bytes = value.as_bytes();
-        if std::str::from_utf8(bytes).is_err() {
-            return Err(Refusal::because(
-                Code::HeaderNotUtf8,
-                format!("The header {name} is not UTF-8, and is to be signed."),
-            ));
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            let detail = format!("The header {name} is not UTF-8, and is to be signed.");
+            return Err(Refusal::because(Code::HeaderNotUtf8, detail));
+        };
+        if let Some(space) = text.chars().find(|c| c.is_whitespace() && !matches!(c, ' ' | '\t')) {
+            let detail = format!("The header {name} holds U+{:04X}, and is to be signed.", u32::from(space));
+            return Err(Refusal::because(Code::HeaderWhiteSpace, detail));
         }
-        if bytes.contains(&b'\t') || bytes.windows(2).any(|pair| pair == b"  ") {
+        let spaced = memchr::memchr2(b' ', b'\t', bytes).is_some();
+        if spaced && (bytes.contains(&b'\t') || bytes.windows(2).any(|pair| pair == b"  ")) {
             let mut folded = Vec::with_capacity(bytes.len());
             fold_white_space(bytes, &mut folded);
             *value = HeaderValue::from_bytes(&folded).expect("less white space leaves a value valid");
@@ -211,9 +230,31 @@ fn fold_signed_values(headers: &mut HeaderMap, extra: &[HeaderName]) -> Result<(
 
 #[cfg(test)]
 mod tests {
-    use super::{forwarded_target, is_owned};
+    use super::{fold_signed_values, forwarded_target, is_owned, method_in_capitals};
     use crate::{config::Auth, proxy::refusal::Code};
-    use http::HeaderName;
+    use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+    #[test]
+    fn what_verifiers_read_differently_is_not_signed() {
+        let fold = |name: &'static str, value: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_bytes(value).unwrap());
+            fold_signed_values(&mut headers, &[])
+                .map(|()| headers[name].as_bytes().to_vec())
+                .map_err(|refusal| refusal.code)
+        };
+        assert_eq!(fold("x-amz-meta-a", b"a \t b").as_deref(), Ok(&b"a b"[..]));
+        assert_eq!(fold("x-amz-meta-a", "é\u{200b}漢".as_bytes()).as_deref(), Ok("é\u{200b}漢".as_bytes()));
+        assert_eq!(fold("x-amz-meta-a", b"\xff"), Err(Code::HeaderNotUtf8));
+        for space in ["\u{85}", "\u{a0}", "\u{2003}", "\u{2028}", "\u{3000}"] {
+            assert_eq!(fold("content-type", space.as_bytes()), Err(Code::HeaderWhiteSpace));
+            assert_eq!(fold("x-other", space.as_bytes()).as_deref(), Ok(space.as_bytes()));
+        }
+        assert!(method_in_capitals(&Method::GET).is_ok());
+        assert!(method_in_capitals(&Method::from_bytes(b"M-SEARCH").unwrap()).is_ok());
+        let refused = method_in_capitals(&Method::from_bytes(b"get").unwrap()).unwrap_err();
+        assert_eq!(refused.code, Code::MethodNotAllowed);
+    }
 
     #[test]
     fn targets() {

@@ -54,6 +54,7 @@ pub(super) async fn until_stopped<F: Future>(
     future: F,
 ) -> Option<F::Output> {
     tokio::select! {
+        biased;
         output = future => Some(output),
         // The sender is gone only when the server is.
         _ = stopping.wait_for(|stop| *stop) => None,

@@ -44,10 +44,16 @@ impl Signer {
     /// A signer for a stage; `extra` names headers to sign beside the standard ones.
     #[must_use]
     pub fn new(scope: Scope<'_>, extra: Vec<HeaderName>) -> Self {
+        Self::with_rules(scope, PathRules::of(scope.service), extra)
+    }
+
+    /// The same for a service whose rules its name does not tell: AWS's test vectors are for one called `service`.
+    #[must_use]
+    pub fn with_rules(scope: Scope<'_>, rules: PathRules, extra: Vec<HeaderName>) -> Self {
         Self {
             region: scope.region.into(),
             service: scope.service.into(),
-            rules: PathRules::of(scope.service),
+            rules,
             extra,
             key: None,
             canonical: CanonicalRequest::default(),

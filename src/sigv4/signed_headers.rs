@@ -62,7 +62,8 @@ impl SignedHeaders {
 /// on tabs; a value that is also sent in this form reads the same to all of them.
 pub fn fold_white_space(value: &[u8], out: &mut Vec<u8>) {
     let value = value.trim_ascii();
-    if !value.iter().any(|byte| matches!(byte, b' ' | b'\t')) {
+    // A session token has a thousand bytes and no white space: this is where most of a request's text is looked at.
+    if memchr::memchr2(b' ', b'\t', value).is_none() {
         out.extend_from_slice(value);
         return;
     }

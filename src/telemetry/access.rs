@@ -18,6 +18,7 @@ use tracing::{
 };
 use tracing_subscriber::layer::{Context, Layer};
 
+use super::record::ACCESS;
 use crate::config::LogFormat;
 
 /// A buffer this full is handed over at once.
@@ -104,21 +105,26 @@ pub async fn flush_when_due() {
     }
 }
 
-/// Formats the events of the target [`super::ACCESS`].
+/// Formats the events of the target [`ACCESS`].
 pub(super) struct AccessLayer {
     sender: SyncSender<Message>,
     format: LogFormat,
+    /// Somebody is watching: each line is shown at once.
+    watched: bool,
     colour: bool,
 }
 
 impl AccessLayer {
-    pub(super) fn new(writer: &Writer, format: LogFormat, colour: bool) -> Self {
-        Self { sender: writer.sender.clone(), format, colour }
+    pub(super) fn new(writer: &Writer, format: LogFormat, watched: bool, colour: bool) -> Self {
+        Self { sender: writer.sender.clone(), format, watched, colour }
     }
 }
 
 impl<S: Subscriber> Layer<S> for AccessLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() != ACCESS {
+            return;
+        }
         HELD_HERE.with(|held| {
             held.sender.borrow_mut().get_or_insert_with(|| self.sender.clone());
             held.see_time();
@@ -138,7 +144,7 @@ impl<S: Subscriber> Layer<S> for AccessLayer {
                     line.write(&mut lines, &time, self.colour);
                 }
             }
-            let full = lines.len() >= FULL || self.colour;
+            let full = lines.len() >= FULL || self.watched;
             drop(lines);
             if full {
                 flush();

@@ -5,10 +5,10 @@
 
 use std::io::{self, IsTerminal as _};
 
-use tracing::{Metadata, level_filters::LevelFilter};
+use tracing::{Level, Metadata, level_filters::LevelFilter};
 use tracing_subscriber::{
-    EnvFilter, Layer as _,
-    filter::{FilterExt as _, filter_fn},
+    Layer as _,
+    filter::{FilterExt as _, Targets, filter_fn},
     layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
 };
@@ -62,11 +62,12 @@ pub fn start(settings: &Log) -> Result<Logging, BadFilter> {
     let terminal = io::stderr().is_terminal();
     let format = settings.format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
     let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let filter = || EnvFilter::builder().parse(&settings.filter);
+    let filter: Targets = settings.filter.parse()?;
     let writer = Writer::start();
 
-    let access = settings.access.then(|| AccessLayer::new(&writer, format, colour));
-    let access = access.with_filter(filter()?.and(filter_fn(|metadata| metadata.target() == ACCESS)));
+    // Whether requests are logged is decided here once, not for each of them.
+    let access = settings.access && filter.would_enable(ACCESS, &Level::INFO);
+    let access = access.then(|| AccessLayer::new(&writer, format, terminal, colour));
 
     let diagnostics =
         tracing_subscriber::fmt::layer().with_writer(|| Scrubbed(io::stderr())).with_ansi(colour);
@@ -77,7 +78,7 @@ pub fn start(settings: &Log) -> Result<Logging, BadFilter> {
         }
     };
     let allowed = filter_fn(|metadata| metadata.target() != ACCESS && is_below_cap(metadata));
-    let diagnostics = diagnostics.with_filter(filter()?.and(allowed));
+    let diagnostics = diagnostics.with_filter(allowed.and(filter));
 
     tracing_subscriber::registry().with(access).with(diagnostics).init();
     Ok(Logging { writer })

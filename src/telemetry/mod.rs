@@ -1,4 +1,5 @@
-//! What is written down about a run: one line a request, and diagnostics. A leaf: it knows no other module's types.
+//! What is written down about a run: one line a request, and diagnostics. A leaf: beside the settings of the log and
+//! the type of a secret it knows no other module's types.
 //!
 //! Can a secret escape? Four things stand against it: secrets have a type that does not print (`secret`), records hold
 //! no header, body or query, crates that print what they handle are capped whatever the filter says (`log`), and
@@ -13,3 +14,5 @@ pub use access::{flush, flush_when_due};
 pub use log::{BadFilter, Logging, start};
 pub use record::{ACCESS, Record, RequestId};
 pub use scrub::hide;
+#[cfg(test)]
+pub use scrub::is_hidden;

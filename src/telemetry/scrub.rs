@@ -31,6 +31,12 @@ pub fn hide(secret: &Secret) {
     }
 }
 
+/// Whether this text is remembered.
+#[cfg(test)]
+pub fn is_hidden(text: &str) -> bool {
+    SECRETS.read().unwrap_or_else(std::sync::PoisonError::into_inner).iter().any(|held| held.expose() == text)
+}
+
 /// Writes lines to `W` without the secrets. Each write must hold whole lines, as a subscriber's do.
 pub(super) struct Scrubbed<W>(pub W);
 

@@ -5,6 +5,13 @@
 //! everything that any crate logs, down to TRACE, is kept, and at the end none of it may hold a secret: every secret
 //! here contains `hunter2`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "in a test a panic is how a failure is told; a scene says on standard output that it was played"
+)]
+
 mod scene;
 
 use std::{

@@ -269,6 +269,26 @@ fn a_signed_value_is_utf8_or_refused() {
 }
 
 #[test]
+fn white_space_that_verifiers_read_differently_is_refused_where_it_is_signed() {
+    let scene = Setup::new().stage(NONE).start_ok();
+    for via in Via::ALL {
+        for value in ["a\u{a0}b", "a\u{2003}", "\u{3000}", "a\u{85}b"] {
+            let ask = Ask::new("GET", "/a").header("x-amz-meta-a", value);
+            let refused = scene.refused(via, &ask, 400, "header-white-space");
+            assert!(
+                refused.json()["message"].as_str().unwrap().contains("x-amz-meta-a"),
+                "{}",
+                refused.text()
+            );
+            let request = scene.sent(via, &Ask::new("GET", "/a").header("x-other", value));
+            assert_eq!(request.head.one("x-other"), Some(value));
+            let request = scene.sent(via, &Ask::new("GET", "/none/a").header("x-amz-meta-a", value));
+            assert_eq!(request.head.one("x-amz-meta-a"), Some(value));
+        }
+    }
+}
+
+#[test]
 fn cookies_that_http2_split_are_joined() {
     let scene = Setup::new().start_ok();
     for via in Via::ALL {

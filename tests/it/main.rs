@@ -2,7 +2,12 @@
 //!
 //! | file | what it holds |
 //! |---|---|
+//! | `agreement` | whatever is forwarded, aws-sigv4, the demo's verifier and botocore accept; what they read differently is refused |
+//! | `clients` | curl, httpx, requests, boto3, fetch and nghttp work unmodified, large bodies byte for byte |
+//! | `architecture` | ARCHITECTURE.md tells the truth: arrows, steps, invariants; links lead somewhere |
 //! | `instruments` | the tests' own tools tell the truth: origin, clients, outside verifiers, third-party gateway |
+//! | `ministack` | a third-party gateway lets in whom it should through the proxy, and its refusals come back unchanged |
+//! | `vectors` | AWS's published SigV4 test suite and our own vectors come out right at each stage |
 //! | `headers` | request headers: hop by hop, owned, signed; none is invented |
 //! | `target` | the request target: path, query, mounts, rules |
 //! | `bodies` | request bodies: bounded, whole, with an exact length, never changed |
@@ -16,17 +21,30 @@
 //!
 //! `support` is what they share: it starts programs, plays the stage and the client, and speaks with the verifiers.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "in a test a panic is how a failure is told, and what helps to understand it is printed"
+)]
+
 #[allow(dead_code, reason = "what starts and drives the proxy waits for the topics that do so")]
 mod support;
 
+mod agreement;
+mod architecture;
 mod bodies;
+mod clients;
 mod credentials;
 mod guarding;
 mod headers;
 mod instruments;
 mod logs;
+mod ministack;
 mod process;
 mod refusals;
 mod responses;
 mod target;
 mod upstream;
+mod vectors;

@@ -105,6 +105,7 @@ fn provoke(code: Code) -> Answer {
         Code::NoStage => Setup::new().stage("mount = \"/m\"").start_ok().ask(Via::Http1, &get("/a")),
         Code::QueryNotUtf8 => usual(&get("/a?b=%FF")),
         Code::HeaderNotUtf8 => usual(&get("/a").header("x-amz-meta-a", b"\xff")),
+        Code::HeaderWhiteSpace => usual(&get("/a").header("x-amz-meta-a", "a\u{a0}b")),
         Code::ExpectationFailed => usual(&get("/a").header("expect", "200-ok")),
         Code::ChunkedSigning => {
             usual(&Ask::new("PUT", "/a").header("content-encoding", "aws-chunked").body("0"))

@@ -71,7 +71,7 @@ def recompute(method, target, headers, timestamp, payload_sha256, signer):
 
 def verify(case):
     """Raises Refused unless the signature on the wire is the one that botocore computes."""
-    headers = [(name.lower(), text(value)) for name, value in case["headers"]]
+    headers = [(name.lower(), value) for name, value in case["headers"]]
     sent = {}
     for name, value in headers:
         sent.setdefault(name, []).append(value)
@@ -79,7 +79,7 @@ def verify(case):
     def single(name):
         values = sent.get(name, [])
         require(len(values) == 1, f"{len(values)} headers {name}")
-        return values[0]
+        return text(values[0])
 
     parts = AUTHORIZATION.fullmatch(single("authorization"))
     require(parts, f"malformed Authorization: {single('authorization')}")
@@ -118,7 +118,7 @@ def verify(case):
     canonical, to_sign, recomputed = recompute(
         case["method"],
         text(case["target"]),
-        [pair for pair in headers if pair[0] in wanted],
+        [(name, text(value)) for name, value in headers if name in wanted],
         timestamp,
         payload_sha256,
         signer,

@@ -1,6 +1,9 @@
 //! A key that is written in the file is never shown: in no error, whatever is wrong around it, and in no Debug.
 
-use super::{all_text, from_file};
+use std::path::Path;
+
+use super::{Error, all_text, from_file};
+use crate::config::file;
 
 const URL: &str = "url = \"https://abc123.execute-api.us-west-2.amazonaws.com/prod\"";
 
@@ -50,6 +53,36 @@ fn whatever_is_wrong_around_it() {
         assert!(!shown.contains("hunter2"), "{text}\n{}", error.render(false));
         assert!(error.problems.iter().all(|problem| problem.to_string().contains("test.toml:")), "{shown}");
     }
+}
+
+#[test]
+fn whichever_character_is_lost_or_added() {
+    let text = format!(
+        "# hunter2 in a comment\nworkers = 1\n[[stage]]\n{URL}\n\
+         api_key = {{ value = \"hunter2\" }}\nretry = \"safe\"\n\
+         [[stage]]\nmount = \"/x\"\n[stage.api_key]\nvalue = \"\"\"\n  hunter2 = [hunter2]\n\"\"\"\n"
+    );
+    let mut wrong = 0;
+    let mut check = |text: String| {
+        let problems = match file::parse(Path::new("test.toml"), &text) {
+            Ok(file) => file.problems,
+            Err(problems) => problems,
+        };
+        if !problems.is_empty() {
+            wrong += 1;
+            let error = Error::new(problems);
+            let shown = all_text(&error);
+            assert!(!shown.contains("hunter2"), "{text}\n{}", error.render(false));
+        }
+    };
+    for (at, _) in text.char_indices() {
+        let (before, after) = text.split_at(at);
+        check(format!("{before}{}", &after[1..]));
+        for added in ["\"", "'", "=", "[", "]", "{", "}", "#", "\n", ",", ".", "x", " ", "\\", "ü"] {
+            check(format!("{before}{added}{after}"));
+        }
+    }
+    assert!(wrong > 1000, "{wrong}: the changes do no harm");
 }
 
 #[test]

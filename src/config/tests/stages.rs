@@ -58,6 +58,10 @@ fn with_several_stages_the_flag_says_which() {
     refused(load(&[URL], &[], Some(TWO)), "STAGE_URL: the file has 2 stages");
     refused(load(&["--stage=secnd"], &[], Some(TWO)), "did you mean second?");
     refused(load(&["--stage=x", URL], &[], None), "no stages to choose from");
+    // What else is wrong with them is said too.
+    let error =
+        load(&["--profile=dev"], &[], Some(&format!("{TWO}region = \"eu-west-2\"\n"))).expect_err("both");
+    assert_eq!(error.problems.len(), 2, "{}", error.render(false));
     assert_eq!(good(load(&[], &[], Some(TWO))).stages.len(), 2);
     for (stage, index) in [("one", 0), ("second", 1)] {
         for (flags, variables) in [
@@ -142,18 +146,18 @@ fn what_is_signed_for() {
     // What no rule names is signed.
     refused(scope(custom, &["--route=/a=none"]), "region");
     refused(scope(custom, &["--region=us-west-2", "--service=a b"]), "not a service");
+    refused(scope("https://bucket.s3.amazonaws.com/", &[]), "does not tell the region");
     refused(
         scope("http://localhost:1", &["--region=us-east-1", "--connect-to=10.0.0.1:2"]),
         "not this machine",
     );
-    refused(scope("https://bucket.s3.us-west-2.amazonaws.com/", &[]), "S3 signs differently");
-    refused(scope(custom, &["--region=us-west-2", "--service=s3"]), "S3 signs differently");
     refused(scope("https://sqs.us-west-2.amazonaws.com/", &["--region=us-west-2"]), "is not known");
     for (url, flags, region, service) in [
         (URL, &["--region=us-west-2", "--service=execute-api"][..], "us-west-2", "execute-api"),
         (custom, &["--region=us-west-2"], "us-west-2", "execute-api"),
         ("https://sqs.us-west-2.amazonaws.com", &["--region=us-west-2", "--service=sqs"], "us-west-2", "sqs"),
         ("https://x.lambda-url.us-west-2.on.aws", &[], "us-west-2", "lambda"),
+        ("https://bucket.s3.us-west-2.amazonaws.com/", &[], "us-west-2", "s3"),
         ("http://x.execute-api.localhost:4566/prod", &["--region=us-east-1"], "us-east-1", "execute-api"),
         (
             "http://localhost:1",

@@ -1,0 +1,130 @@
+//! What a stage's routes ask for: the API key and the rules.
+
+use http::HeaderValue;
+
+use super::At;
+use crate::config::{
+    ApiKey, Route,
+    error::{Kind, Mistake},
+    resolve::Resolver,
+    settings::{RouteLayer, StageSettings},
+    values::{is_dot_segment, is_path},
+};
+
+impl Resolver<'_> {
+    pub(super) fn api_key(&mut self, at: At, settings: &StageSettings, keyless: bool) -> Option<ApiKey> {
+        let key = &settings.api_key;
+        if keyless {
+            let written = at.index.is_some_and(|i| {
+                self.map.as_ref().is_some_and(|map| map.has(&format!("stage[{i}].api_key")))
+            });
+            if written && !self.is_broken_in(at, "api_key") {
+                let mistake = Mistake::new("it names no source of the key")
+                    .fix("write one: api_key = { env = \"ORDERS_API_KEY\" }");
+                self.report_in(Kind::Missing, at, "api_key", mistake);
+            }
+            return None;
+        }
+        let env = key.env.clone().map(|name| ("env", ApiKey::Env(name)));
+        let file = key.file.clone().map(|path| ("file", ApiKey::File(path)));
+        let command = key.command.clone().map(|command| ("command", ApiKey::Command(command.0)));
+        let value = key.value.clone().map(|secret| ("value", ApiKey::Value(secret)));
+        let sources: Vec<_> = [env, file, command, value].into_iter().flatten().collect();
+        if sources.len() > 1 {
+            let names: Vec<&str> = sources.iter().map(|(name, _)| *name).collect();
+            let mistake =
+                Mistake::new(format!("{} exclude each other", names.join(" and "))).fix("keep one of them");
+            self.report_in(Kind::Conflict, at, &format!("api_key.{}", names[1]), mistake);
+        }
+        let (name, source) = sources.into_iter().next()?;
+        // Nothing of these is repeated: what stands here may be the key itself, put into the wrong place.
+        let wrong = match &source {
+            ApiKey::Env(name) => {
+                let mut bytes = name.bytes();
+                let good = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+                    && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_');
+                (!good).then(|| Mistake::new("this is not the name of an environment variable"))
+            }
+            ApiKey::File(path) => path.as_os_str().is_empty().then(|| Mistake::new("the path is empty")),
+            ApiKey::Command(_) => None,
+            ApiKey::Value(secret) => {
+                let text = secret.expose();
+                let good = !text.is_empty() && text.trim() == text && HeaderValue::from_str(text).is_ok();
+                (!good).then(|| {
+                    Mistake::new(
+                        "this cannot be an API key: it is empty, has white space around it, or characters \
+                                  that a header cannot carry",
+                    )
+                })
+            }
+        };
+        if let Some(mistake) = wrong {
+            self.report_in(Kind::Value, at, &format!("api_key.{name}"), mistake);
+        }
+        Some(source)
+    }
+
+    pub(super) fn routes(&mut self, at: At, written: &[RouteLayer], has_api_key: bool) -> Vec<Route> {
+        let mut routes = Vec::new();
+        for (i, route) in written.iter().enumerate() {
+            let name = |field: &str| format!("route[{i}].{field}");
+            for (field, missing, fix) in [
+                ("path", route.path.is_none(), "write path = \"/orders/*\""),
+                ("auth", route.auth.is_none(), "write auth = \"iam\" (or none, api-key, iam+api-key)"),
+            ] {
+                if missing && !self.is_broken_in(at, &name(field)) {
+                    self.report_in(
+                        Kind::Missing,
+                        at,
+                        &name(field),
+                        Mistake::new(format!("the rule has no {field}")).fix(fix),
+                    );
+                }
+            }
+            if let Some(path) = &route.path
+                && let Some(mistake) = wrong_pattern(path)
+            {
+                self.report_in(Kind::Value, at, &name("path"), mistake);
+            }
+            let Some(auth) = route.auth else { continue };
+            if auth.keyed() && !has_api_key {
+                let mistake = Mistake::new("this route gets the API key, and the stage has none")
+                    .fix("add api_key = { env = \"ORDERS_API_KEY\" } to the stage, or another source of it");
+                self.report_in(Kind::Conflict, at, &name("auth"), mistake);
+            }
+            if let Some(path) = route.path.clone() {
+                routes.push(Route { path, auth });
+            }
+        }
+        routes
+    }
+}
+
+/// Why a route's path could never match.
+fn wrong_pattern(path: &str) -> Option<Mistake> {
+    if !path.starts_with('/') {
+        return Some(
+            Mistake::new(format!("{path:?} does not start with /")).fix(format!("write \"/{path}\"")),
+        );
+    }
+    if path.contains("//") {
+        return Some(Mistake::new(format!(
+            "{path:?} has an empty segment, and those are collapsed before matching"
+        )));
+    }
+    if path.split('/').any(is_dot_segment) {
+        return Some(Mistake::new(format!("{path:?} has a dot segment, and requests with one are refused")));
+    }
+    if !path.split('/').all(|segment| is_path(variable(segment).unwrap_or(segment))) {
+        return Some(
+            Mistake::new(format!("{path:?} has characters that a URL's path cannot have"))
+                .fix("write the path alone, as requests write it"),
+        );
+    }
+    None
+}
+
+/// The name in `{name}` or `{name+}`, as API Gateway's resources write a variable segment.
+fn variable(segment: &str) -> Option<&str> {
+    segment.strip_prefix('{')?.strip_suffix('}')
+}
