@@ -52,7 +52,7 @@ pub(super) struct Watch {
     phase: Cell<Phase>,
     /// Whether a `#` came in a request line.
     fragment: Cell<bool>,
-    /// Whether the last request was refused while its body was still coming.
+    /// Whether the last request, or what came in place of one, was refused while more of it was still coming.
     unread: Cell<bool>,
 }
 
@@ -68,7 +68,7 @@ impl Watch {
         self.fragment.replace(false)
     }
 
-    /// The request is refused, and some of its body may not have been read.
+    /// The request is refused, and some of it may not have been read.
     pub(super) fn leave_unread(&self) {
         self.unread.set(true);
     }
@@ -190,6 +190,8 @@ impl Wire {
         };
         if let (None, Some(status)) = (&self.own, status) {
             self.own = Some(Own { bytes: own_answer(status), written: 0, claimed: Some(length) });
+            // hyper stops at the first mistake; the rest of a large head may still be coming.
+            self.watch.leave_unread();
         }
     }
 }
