@@ -178,7 +178,11 @@ fn no_secret_is_logged_at_any_level() {
                         &request.head.raw,
                     ))?,
                     _ => {
-                        reply.send(answer("200 OK", &[("set-cookie", "a=canary-answer")], "canary-answer"))?
+                        reply.send(answer(
+                            "200 OK",
+                            &[("set-cookie", "a=canary-answer")],
+                            "canary-answer",
+                        ))?;
                     }
                 }
                 Ok(Then::Keep)

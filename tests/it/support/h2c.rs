@@ -90,8 +90,8 @@ impl Stream<'_> {
     pub fn send(&mut self, mut data: &[u8], end: bool) -> io::Result<()> {
         let Self { client, sending, .. } = self;
         bounded(&client.runtime, async {
-            if data.is_empty() {
-                sending.send_data(Bytes::new(), end).map_err(failed)?;
+            if data.is_empty() && !taken(sending.send_data(Bytes::new(), end))? {
+                return Ok(());
             }
             while !data.is_empty() {
                 sending.reserve_capacity(data.len());
@@ -103,7 +103,9 @@ impl Stream<'_> {
                     Some(Err(_)) | None => return Ok(()),
                 };
                 let (now, later) = data.split_at(granted.min(data.len()));
-                sending.send_data(Bytes::copy_from_slice(now), end && later.is_empty()).map_err(failed)?;
+                if !taken(sending.send_data(Bytes::copy_from_slice(now), end && later.is_empty()))? {
+                    return Ok(());
+                }
                 data = later;
             }
             leave().await;
@@ -138,6 +140,15 @@ impl Stream<'_> {
             receiving.flow_control().release_capacity(piece.len()).map_err(failed)?;
             Ok(Some(piece.to_vec()))
         })
+    }
+}
+
+/// Whether data still goes to the peer: on a stream that it has ended h2 takes none, and tells that only by its text.
+fn taken(sent: Result<(), h2::Error>) -> io::Result<bool> {
+    match sent {
+        Ok(()) => Ok(true),
+        Err(error) if error.to_string().contains("inactive stream") => Ok(false),
+        Err(error) => Err(failed(error)),
     }
 }
 

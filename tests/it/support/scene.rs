@@ -47,14 +47,14 @@ impl Setup {
 
     /// Lines of configuration before the stage.
     pub fn top(mut self, lines: &str) -> Self {
-        self.top = lines.to_owned();
+        lines.clone_into(&mut self.top);
         self
     }
 
     /// Lines of configuration within the stage, its rules too, and of more stages: `{dial}` becomes the lines that lead
     /// a stage's name to the origin.
     pub fn stage(mut self, lines: &str) -> Self {
-        self.stage = lines.to_owned();
+        lines.clone_into(&mut self.stage);
         self
     }
 
