@@ -3,6 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `architecture` | ARCHITECTURE.md tells the truth: arrows, steps, invariants; links lead somewhere |
+//! | `container` | the Dockerfile copies what is there and calls the program as it wants to be called |
 //! | `instruments` | the tests' own tools tell the truth: origin, clients, outside verifiers, third-party gateway |
 //!
 //! `support` is what they share: it starts programs, plays the stage and the client, and speaks with the verifiers.
@@ -19,4 +20,5 @@
 mod support;
 
 mod architecture;
+mod container;
 mod instruments;
