@@ -5,6 +5,7 @@
 //! | `agreement` | whatever is forwarded, aws-sigv4, the demo's verifier and botocore accept; what they read differently is refused |
 //! | `clients` | curl, httpx, requests, boto3, fetch and nghttp work unmodified, large bodies byte for byte |
 //! | `architecture` | ARCHITECTURE.md tells the truth: arrows, steps, invariants; links lead somewhere |
+//! | `container` | the Dockerfile copies what is there and calls the program as it wants to be called |
 //! | `instruments` | the tests' own tools tell the truth: origin, clients, outside verifiers, third-party gateway |
 //! | `ministack` | a third-party gateway lets in whom it should through the proxy, and its refusals come back unchanged |
 //! | `vectors` | AWS's published SigV4 test suite and our own vectors come out right at each stage |
@@ -36,6 +37,7 @@ mod agreement;
 mod architecture;
 mod bodies;
 mod clients;
+mod container;
 mod credentials;
 mod guarding;
 mod headers;

@@ -8,7 +8,10 @@ use h2::{
     Reason, RecvStream, SendStream,
     client::{ResponseFuture, SendRequest},
 };
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Handle},
+    sync::oneshot,
+};
 
 use super::{
     PATIENCE,
@@ -16,9 +19,10 @@ use super::{
     wire::Head,
 };
 
-/// One connection. It makes progress only within its methods and those of its streams.
+/// One connection. A thread of its own answers the peer's pings while nothing is asked, as every real client does.
 pub struct Client {
-    runtime: Runtime,
+    runtime: Handle,
+    _stop: oneshot::Sender<()>,
     requests: SendRequest<Bytes>,
 }
 
@@ -37,7 +41,10 @@ fn failed(error: h2::Error) -> io::Error {
 impl Client {
     /// Over TCP.
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let driven = Builder::new_current_thread().enable_all().build()?;
+        let runtime = driven.handle().clone();
+        let (stop, stopped) = oneshot::channel();
+        std::thread::spawn(move || driven.block_on(stopped));
         let requests = bounded(&runtime, async {
             let stream = tokio::net::TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
@@ -46,7 +53,7 @@ impl Client {
             tokio::spawn(async { drop(connection.await) });
             Ok(requests)
         })?;
-        Ok(Self { runtime, requests })
+        Ok(Self { runtime, _stop: stop, requests })
     }
 
     /// Begins a request; `end` when nothing follows its head.
@@ -159,6 +166,6 @@ async fn leave() {
     }
 }
 
-fn bounded<T>(runtime: &Runtime, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+fn bounded<T>(runtime: &Handle, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await? })
 }
