@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use crate::support::root;
@@ -326,20 +327,39 @@ fn the_request_table_is_the_chain() {
     assert_eq!(steps[chain.len()], "attempt", "the layers stand around the attempt");
 }
 
+/// Fails unless there is a test of this name.
+fn assert_is_a_test(test: &str, why: &str) {
+    static EVERYTHING: OnceLock<String> = OnceLock::new();
+    let everything = EVERYTHING.get_or_init(|| {
+        let all = files("src", "rs").into_iter().chain(files("tests", "rs"));
+        all.map(|path| fs::read_to_string(path).unwrap()).collect()
+    });
+    let at =
+        everything.find(&format!("fn {test}()")).unwrap_or_else(|| panic!("{why}: there is no test {test}"));
+    let attribute = everything[..at].trim_end().trim_end_matches("async").trim_end();
+    assert!(attribute.ends_with("test]"), "{why}: {test} is no test");
+}
+
 #[test]
 fn every_invariant_has_its_test() {
-    let mut everything = String::new();
-    for path in files("src", "rs").into_iter().chain(files("tests", "rs")) {
-        everything.push_str(&fs::read_to_string(path).unwrap());
-    }
     for row in table("What must always hold", "#") {
-        for test in names(&row[2]) {
-            let found = everything.match_indices(&format!("fn {test}()")).next();
-            let (at, _) = found.unwrap_or_else(|| panic!("invariant {}: there is no test {test}", row[0]));
-            let attribute = everything[..at].trim_end().trim_end_matches("async").trim_end();
-            assert!(attribute.ends_with("test]"), "invariant {}: {test} is no test", row[0]);
-        }
         assert!(!names(&row[2]).is_empty(), "invariant {} names no test", row[0]);
+        for test in names(&row[2]) {
+            assert_is_a_test(test, &format!("invariant {}", row[0]));
+        }
+    }
+}
+
+#[test]
+fn every_defence_names_its_tests() {
+    let document = read("docs/security.md");
+    let defended = document.split("\n## ").find(|section| section.starts_with("What is defended\n")).unwrap();
+    for paragraph in defended.split("\n\n").filter(|paragraph| paragraph.starts_with("**")) {
+        let tests = paragraph.split_once("Test").map(|(_, tests)| names(tests)).unwrap_or_default();
+        assert!(!tests.is_empty(), "no test is named in: {paragraph}");
+        for test in tests {
+            assert_is_a_test(test, "docs/security.md");
+        }
     }
 }
 
