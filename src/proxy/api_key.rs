@@ -15,7 +15,7 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// A request that lacks nothing but its signature: what `attempt` takes.
 pub struct Keyed {
-    pub(super) head: Head,
+    pub(super) head: Box<Head>,
     pub(super) body: Body,
 }
 

@@ -43,7 +43,7 @@ const STEP: u32 = 64 << 10;
 
 /// A request whose body is in hand.
 pub struct Buffered {
-    pub(super) head: Head,
+    pub(super) head: Box<Head>,
     pub(super) body: Body,
 }
 

@@ -72,5 +72,6 @@ pub fn chain(
         .layer(StepLayer(api_key::PutApiKey))
         // Next to the sending, so that every answer of the stage passes here and no answer of ours does.
         .layer(layer_fn(respond::Respond::new))
-        .service(service_fn(attempt::attempt))
+        // Boxed, the only box among the futures: it is the large one, and every layer moves what is inside it.
+        .service(service_fn(|request| Box::pin(attempt::attempt(request))))
 }

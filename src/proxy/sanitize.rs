@@ -39,7 +39,7 @@ use crate::{
 
 /// A request without anything that must not pass on.
 pub struct Sanitized {
-    pub(super) head: Head,
+    pub(super) head: Box<Head>,
     pub(super) body: HyperBody,
     /// The body is signed piece by piece and so unreadable to the stage.
     pub(super) signed_in_pieces: bool,
@@ -67,7 +67,7 @@ impl Step for Sanitize {
 
     fn apply(&self, routed: Routed) -> Result<Sanitized, Refusal> {
         let Routed { received, local_host, stage, auth, below } = routed;
-        let (mut parts, body) = (received.parts, received.body);
+        let (mut parts, body) = (*received.parts, received.body);
         expect_continue_at_most(&parts.headers)?;
         let target = forwarded_target(&parts.uri, &stage.config.url.path, below)?;
         let signed_in_pieces = is_signed_in_pieces(&parts.headers);
@@ -79,7 +79,7 @@ impl Step for Sanitize {
         }
         parts.headers.insert(header::HOST, stage.host.clone());
         let (method, headers, record) = (parts.method, parts.headers, received.record);
-        let head = Head { method, target, headers, stage, auth, local_host, record };
+        let head = Box::new(Head { method, target, headers, stage, auth, local_host, record });
         Ok(Sanitized { head, body, signed_in_pieces })
     }
 }

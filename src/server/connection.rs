@@ -32,8 +32,6 @@ use crate::{
 const MAX_HEAD: usize = 64 << 10;
 /// Bytes that hyper may hold of one connection before it waits.
 const MAX_BUFFER: usize = 128 << 10;
-/// Header fields of a request.
-const MAX_HEADERS: usize = 200;
 /// Requests of one HTTP/2 connection at a time.
 const MAX_STREAMS: u32 = 250;
 
@@ -104,7 +102,6 @@ async fn serve_http1(
         .header_read_timeout(None)
         .max_buf_size(MAX_BUFFER)
         .max_header_size(MAX_HEAD)
-        .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(wire), service);
     let mut connection = std::pin::pin!(connection);
     match until_stopped(stopping, connection.as_mut()).await {
