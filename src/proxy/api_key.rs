@@ -11,7 +11,7 @@ use super::{
     step::Step,
 };
 
-const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// A request that lacks nothing but its signature: what `attempt` takes.
 pub struct Keyed {

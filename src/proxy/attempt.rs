@@ -13,11 +13,11 @@ use std::{rc::Rc, time::SystemTime};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::{
-    api_key::Keyed,
+    api_key::{API_KEY, Keyed},
     forward::forward,
     identity,
     refusal::{Code, Refusal},
-    sign::sign,
+    sign::{SECURITY_TOKEN, sign},
     stage::Stage,
 };
 use crate::{
@@ -32,16 +32,15 @@ pub struct Answered {
     pub(super) stage: Rc<Stage>,
     pub(super) local_host: HeaderValue,
     pub(super) record: Rc<Record>,
-    /// The secrets that were sent, which the stage may echo: session token and API key.
+    /// The secrets that were sent and that a refusal may echo: session token and API key.
     pub(super) secrets: [Option<HeaderValue>; 2],
 }
 
 /// Signs and sends until there is an answer or a reason not to go on.
-pub(super) async fn attempt(request: Keyed) -> Result<Answered, Refusal> {
+pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
     let mut fresh = false;
     loop {
-        let headers = complete(&request).await?;
-        let secrets = ["x-amz-security-token", "x-api-key"].map(|name| headers.get(name).cloned());
+        let headers = complete(&mut request).await?;
         match forward(&request, headers, fresh).await {
             // Its connection speaks something else from here on, and no request can have asked for that.
             Ok(answer) if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
@@ -52,6 +51,9 @@ pub(super) async fn attempt(request: Keyed) -> Result<Answered, Refusal> {
             }
             Ok(answer) => {
                 let Keyed { head, .. } = request;
+                let may_echo = answer.response.status().as_u16() >= 400;
+                let sent = |name| if may_echo { head.headers.get(name).cloned() } else { None };
+                let secrets = [sent(SECURITY_TOKEN), sent(API_KEY)];
                 let (stage, local_host, record) = (head.stage, head.local_host, head.record);
                 return Ok(Answered { response: answer.response, stage, local_host, record, secrets });
             }
@@ -61,16 +63,16 @@ pub(super) async fn attempt(request: Keyed) -> Result<Answered, Refusal> {
     }
 }
 
-/// The headers to send: signed now, where the route asks for that.
-async fn complete(request: &Keyed) -> Result<HeaderMap, Refusal> {
-    let head = &request.head;
-    if !head.auth.signs() {
-        return Ok(head.headers.clone());
+/// The headers to send: signed now, where the route asks for that. A copy, since they may be sent again.
+async fn complete(request: &mut Keyed) -> Result<HeaderMap, Refusal> {
+    if !request.head.auth.signs() {
+        return Ok(request.head.headers.clone());
     }
-    identity::usable(&head.stage).await?;
-    let identity = head.stage.credentials.load();
+    let stage = Rc::clone(&request.head.stage);
+    identity::usable(&stage).await?;
+    let identity = stage.credentials.load();
     let Some(identity) = &*identity else { return Err(Code::NoCredentials.into()) };
-    Ok(sign(request, identity, SystemTime::now()))
+    Ok(sign(request, &stage, identity, SystemTime::now()))
 }
 
 fn may_send_again(failure: &Failure, request: &Keyed) -> bool {

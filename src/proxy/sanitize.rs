@@ -157,19 +157,18 @@ fn is_signed_in_pieces(headers: &HeaderMap) -> bool {
 }
 
 fn remove_unforwardable(headers: &mut HeaderMap, auth: Auth) {
-    let named =
-        if headers.contains_key(header::CONNECTION) { named_by_connection(headers) } else { Vec::new() };
-    for name in named {
-        headers.remove(name);
+    if headers.contains_key(header::CONNECTION) {
+        for name in named_by_connection(headers) {
+            headers.remove(name);
+        }
     }
-    let goes = |name: &&HeaderName| {
-        is_hop_by_hop(name)
-            || is_owned(name, auth)
-            || *name == header::CONTENT_LENGTH
-            || *name == header::EXPECT
+    let goes = |name: &&HeaderName| match name.as_str().as_bytes()[0] {
+        b'a' | b'x' => is_owned(name, auth),
+        b'c' | b'e' => **name == header::CONTENT_LENGTH || **name == header::EXPECT || is_hop_by_hop(name),
+        _ => is_hop_by_hop(name),
     };
-    let found: Vec<_> = headers.keys().filter(goes).cloned().collect();
-    for name in found {
+    // Most requests have one such field, `connection`.
+    while let Some(name) = headers.keys().find(goes).cloned() {
         headers.remove(name);
     }
 }

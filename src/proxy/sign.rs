@@ -14,19 +14,20 @@ use crate::{
 };
 
 const AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
-const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+pub(super) const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 
-/// Signs `request` at `now`: the headers to send.
-pub(super) fn sign(request: &Keyed, identity: &Identity, now: SystemTime) -> HeaderMap {
-    let head = &request.head;
-    let stage: &Stage = &head.stage;
-    let mut headers = head.headers.clone();
-    let date = stage.dates.borrow_mut().at(now);
-    headers.insert(AMZ_DATE, HeaderValue::from_str(date.as_str()).expect("a date is visible ASCII"));
-    if let Some(token) = &identity.session_token {
-        headers.insert(SECURITY_TOKEN, token.clone());
-    }
+/// Signs `request` at `now`: the headers to send. What is signed stays in the request's own headers, with room for
+/// `authorization`, so that the copy that is sent need not grow; signed once more, it is replaced.
+pub(super) fn sign(request: &mut Keyed, stage: &Stage, identity: &Identity, now: SystemTime) -> HeaderMap {
+    let headers = &mut request.head.headers;
+    let (date, value) = stage.dates.borrow_mut().at(now);
+    headers.insert(AMZ_DATE, value);
+    headers.insert(header::AUTHORIZATION, HeaderValue::from_static(""));
+    match &identity.session_token {
+        Some(token) => headers.insert(SECURITY_TOKEN, token.clone()),
+        None => headers.remove(SECURITY_TOKEN),
+    };
     if wants_payload_hash(&stage.config.service) {
         let hash = HeaderValue::from_str(request.body.hash()).expect("hexadecimal is visible ASCII");
         headers.insert(CONTENT_SHA256, hash);
@@ -36,16 +37,18 @@ pub(super) fn sign(request: &Keyed, identity: &Identity, now: SystemTime) -> Hea
         secret: identity.secret.expose(),
         serial: identity.serial,
     };
+    let head = &request.head;
     let signed = Request {
         method: head.method.as_str(),
         path: head.target.path(),
         query: head.target.query().unwrap_or_default(),
-        headers: &headers,
+        headers: &head.headers,
         payload_hash: request.body.hash(),
     };
     let authorization = stage.signer.borrow_mut().authorization(&signed, keys, &date);
-    headers.insert(header::AUTHORIZATION, authorization);
-    headers
+    let mut sent = request.head.headers.clone();
+    sent.insert(header::AUTHORIZATION, authorization);
+    sent
 }
 
 /// S3 and OpenSearch Serverless ask for the payload hash as a header. API Gateway does not, and some verifiers trust

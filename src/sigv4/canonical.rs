@@ -5,7 +5,7 @@
 use http::{HeaderMap, HeaderName};
 use sha2::{Digest as _, Sha256};
 
-use super::{ALGORITHM, AmzDate, PathRules, Scope, SignedHeaders, query::canonical_query_into};
+use super::{ALGORITHM, AmzDate, PathRules, Scope, query::canonical_query_into, signed_headers};
 
 /// What is signed of a request, as it is sent.
 #[derive(Debug, Clone, Copy)]
@@ -27,13 +27,12 @@ pub struct Request<'a> {
 pub struct CanonicalRequest {
     text: Vec<u8>,
     scratch: String,
-    signed: SignedHeaders,
+    signed_headers: String,
 }
 
 impl CanonicalRequest {
     /// Builds the canonical request of `request`, signing the standard headers and `extra`.
     pub fn build(&mut self, request: &Request<'_>, rules: PathRules, extra: &[HeaderName]) {
-        self.signed.choose(request.headers, extra);
         self.text.clear();
         self.scratch.clear();
         self.scratch.push_str(request.method);
@@ -43,13 +42,10 @@ impl CanonicalRequest {
         canonical_query_into(&mut self.scratch, request.query);
         self.scratch.push('\n');
         self.text.extend_from_slice(self.scratch.as_bytes());
-        self.signed.canonical_into(&mut self.text, request.headers);
-        self.scratch.clear();
-        self.scratch.push('\n');
-        self.signed.list_into(&mut self.scratch);
-        self.scratch.push('\n');
-        self.scratch.push_str(request.payload_hash);
-        self.text.extend_from_slice(self.scratch.as_bytes());
+        signed_headers::canonical_into(&mut self.text, &mut self.signed_headers, request.headers, extra);
+        for part in ["\n", &self.signed_headers, "\n", request.payload_hash] {
+            self.text.extend_from_slice(part.as_bytes());
+        }
     }
 
     /// The canonical request. Header values may hold bytes that are not UTF-8.
@@ -58,10 +54,10 @@ impl CanonicalRequest {
         &self.text
     }
 
-    /// The names that are signed.
+    /// The names that are signed: `host;x-amz-date`.
     #[must_use]
-    pub const fn signed_headers(&self) -> &SignedHeaders {
-        &self.signed
+    pub fn signed_headers(&self) -> &str {
+        &self.signed_headers
     }
 
     /// SHA-256 of the canonical request.

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use http::HeaderValue;
+
 /// A moment as SigV4 writes it: `20150830T123600Z`, in UTC, to the second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AmzDate {
@@ -44,19 +46,20 @@ impl AmzDate {
 /// Formats a moment once a second instead of once a request.
 #[derive(Debug, Default)]
 pub struct DateCache {
-    last: Option<(u64, AmzDate)>,
+    last: Option<(u64, AmzDate, HeaderValue)>,
 }
 
 impl DateCache {
-    /// The moment's date, taken from the last call when that was in the same second.
-    pub fn at(&mut self, at: SystemTime) -> AmzDate {
+    /// The moment's date, and the value of `x-amz-date`, taken from the last call when that was in the same second.
+    pub fn at(&mut self, at: SystemTime) -> (AmzDate, HeaderValue) {
         let second = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        match self.last {
-            Some((of, date)) if of == second => date,
+        match &self.last {
+            Some((of, date, value)) if *of == second => (*date, value.clone()),
             _ => {
                 let date = AmzDate::new(at);
-                self.last = Some((second, date));
-                date
+                let value = HeaderValue::from_str(date.as_str()).expect("a date is visible ASCII");
+                self.last = Some((second, date, value.clone()));
+                (date, value)
             }
         }
     }
@@ -76,8 +79,8 @@ mod tests {
             (u64::from(u32::MAX), "21060207T062815Z"),
             (999_999_999_999, "99991231T235959Z"),
         ] {
-            let date = DateCache::default().at(UNIX_EPOCH + Duration::from_secs(seconds));
-            assert_eq!((date.as_str(), date.day()), (text, &text[..8]));
+            let (date, value) = DateCache::default().at(UNIX_EPOCH + Duration::from_secs(seconds));
+            assert_eq!((date.as_str(), date.day(), value.as_bytes()), (text, &text[..8], text.as_bytes()));
         }
         assert_eq!(AmzDate::new(UNIX_EPOCH - Duration::from_secs(9)).as_str(), "19700101T000000Z");
     }
@@ -87,7 +90,7 @@ mod tests {
         let mut cache = DateCache::default();
         for seconds in [100, 100, 101, 7] {
             let at = UNIX_EPOCH + Duration::from_secs(seconds);
-            assert_eq!(cache.at(at), AmzDate::new(at));
+            assert_eq!(cache.at(at).0, AmzDate::new(at));
         }
     }
 }

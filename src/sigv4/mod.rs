@@ -32,7 +32,7 @@ pub(crate) use encode::percent_byte;
 pub use path::PathRules;
 pub use query::{NotUtf8, rewrite_query};
 pub use sign::{Keys, Signer};
-pub use signed_headers::{SignedHeaders, fold_white_space, is_signed};
+pub use signed_headers::{fold_white_space, is_signed};
 
 /// The algorithm's name in `authorization` and in the string to sign.
 pub const ALGORITHM: &str = "AWS4-HMAC-SHA256";

@@ -39,6 +39,10 @@ impl PathRules {
     }
 
     fn encode_into(self, out: &mut String, path: &str) {
+        if path.bytes().all(|byte| is_unreserved(byte) || byte == b'/') {
+            out.push_str(path);
+            return;
+        }
         for byte in path.bytes() {
             // What is sent is already encoded, so once is enough where the service does not ask for twice; bytes
             // that no path may hold are encoded all the same.

@@ -62,7 +62,12 @@ pub(super) fn canonical_query_into(out: &mut String, query: &str) {
         out.push_str(query);
         return;
     }
-    let mut pairs: Vec<_> = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
+    let pairs = || query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    if pairs().is_sorted() {
+        out.push_str(query);
+        return;
+    }
+    let mut pairs: Vec<_> = pairs().collect();
     pairs.sort_unstable();
     for (index, (name, value)) in pairs.into_iter().enumerate() {
         if index > 0 {

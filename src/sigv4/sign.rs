@@ -78,7 +78,7 @@ impl Signer {
         }
         credential_scope_into(out, date, scope);
         out.push_str(", SignedHeaders=");
-        self.canonical.signed_headers().list_into(out);
+        out.push_str(self.canonical.signed_headers());
         out.push_str(", Signature=");
         out.push_str(&signature);
         let mut value =

@@ -3,7 +3,7 @@
 //! An allow list, never a deny list: a header that some hop may touch (`user-agent`, `cookie`, `accept-encoding`,
 //! `x-amzn-trace-id`, …) breaks the signature when it is touched, so only what the service reads is signed.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Whether a header of this name is signed whenever it is sent: `host`, `content-type`, `x-api-key` and every
 /// `x-amz-*` (not `x-amzn-*`).
@@ -18,43 +18,37 @@ pub fn is_signed(name: &HeaderName) -> bool {
     }
 }
 
-/// The names that are signed, sorted; kept between requests so that nothing is allocated for them.
-#[derive(Debug, Default)]
-pub struct SignedHeaders {
-    names: Vec<HeaderName>,
-}
-
-impl SignedHeaders {
-    /// Chooses from `headers` what is signed: [`is_signed`] and what `extra` names.
-    pub fn choose(&mut self, headers: &HeaderMap, extra: &[HeaderName]) {
-        self.names.clear();
-        self.names.extend(headers.keys().filter(|name| is_signed(name) || extra.contains(name)).cloned());
-        self.names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
-    }
-
-    /// Appends `host;x-amz-date;…`.
-    pub fn list_into(&self, out: &mut String) {
-        for (index, name) in self.names.iter().enumerate() {
-            if index > 0 {
-                out.push(';');
+/// Appends `name:value\n` for each header that is signed ([`is_signed`], and what `extra` names), sorted by name: white
+/// space at the ends dropped and runs of it folded to one space, repeats joined by commas in the order in which they are
+/// sent. Writes `host;x-amz-date;…` over what `list` held.
+pub(super) fn canonical_into(
+    out: &mut Vec<u8>,
+    list: &mut String,
+    headers: &HeaderMap,
+    extra: &[HeaderName],
+) {
+    let mut signed: Vec<(&str, &HeaderValue)> = Vec::with_capacity(8);
+    let chosen = headers.iter().filter(|(name, _)| is_signed(name) || extra.contains(name));
+    signed.extend(chosen.map(|(name, value)| (name.as_str(), value)));
+    // Stable, so that repeats stay in order.
+    signed.sort_by_key(|(name, _)| *name);
+    list.clear();
+    let mut before = "";
+    for (name, value) in signed {
+        if name == before {
+            out.pop();
+            out.push(b',');
+        } else {
+            if !before.is_empty() {
+                list.push(';');
             }
-            out.push_str(name.as_str());
+            list.push_str(name);
+            out.extend_from_slice(name.as_bytes());
+            out.push(b':');
+            before = name;
         }
-    }
-
-    /// Appends `name:value\n` for each: white space at the ends dropped and runs of it folded to one space, repeats
-    /// joined by commas in the order in which they are sent.
-    pub(super) fn canonical_into(&self, out: &mut Vec<u8>, headers: &HeaderMap) {
-        for name in &self.names {
-            out.extend_from_slice(name.as_str().as_bytes());
-            let mut separator = b':';
-            for value in headers.get_all(name) {
-                out.push(separator);
-                separator = b',';
-                fold_white_space(value.as_bytes(), out);
-            }
-            out.push(b'\n');
-        }
+        fold_white_space(value.as_bytes(), out);
+        out.push(b'\n');
     }
 }
 
@@ -81,7 +75,7 @@ pub fn fold_white_space(value: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{SignedHeaders, fold_white_space, is_signed};
+    use super::{canonical_into, fold_white_space, is_signed};
     use http::{HeaderMap, HeaderName, HeaderValue};
 
     #[test]
@@ -111,13 +105,9 @@ mod tests {
         headers.append("x-amz-a", HeaderValue::from_static(""));
         headers.append("my-header", HeaderValue::from_static("v"));
         headers.append("other", HeaderValue::from_static("v"));
-        let mut signed = SignedHeaders::default();
-        signed.choose(&headers, &[HeaderName::from_static("my-header")]);
-        let mut out = Vec::new();
-        signed.canonical_into(&mut out, &headers);
+        let (mut out, mut list) = (Vec::new(), String::from("old"));
+        canonical_into(&mut out, &mut list, &headers, &[HeaderName::from_static("my-header")]);
         assert_eq!(String::from_utf8(out).unwrap(), "my-header:v\nx-amz-a:\nx-amz-b:2 3,1\n");
-        let mut list = String::new();
-        signed.list_into(&mut list);
         assert_eq!(list, "my-header;x-amz-a;x-amz-b");
     }
 

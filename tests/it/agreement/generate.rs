@@ -344,7 +344,7 @@ fn body(random: &mut Random, ask: &mut Ask) -> Option<Vec<Vec<u8>>> {
         ask.body = Some(whole);
         return None;
     }
-    // A chunk of no length would be the last.
-    let size = 1 + random.below(length.max(1));
+    // A chunk of no length would be the last, and a server ends an HTTP/2 connection that floods it with tiny frames.
+    let size = 1 + length / 1000 + random.below(length.max(1));
     Some(whole.chunks(size).map(<[u8]>::to_vec).collect())
 }
