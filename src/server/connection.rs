@@ -53,7 +53,8 @@ pub(super) async fn serve(
     let wire = Wire::new(conn, ahead, &watch, header_timeout);
     let ended = if ahead.0[..ahead.1] == *PREFACE {
         watch.begin();
-        serve_http2(wire, shared, &caller, &mut stopping).await
+        // Boxed, so that HTTP/1.1 connections do not carry its room.
+        Box::pin(serve_http2(wire, shared, &caller, &mut stopping)).await
     } else {
         serve_http1(wire, watch, shared, &caller, &mut stopping).await
     };

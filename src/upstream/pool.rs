@@ -73,7 +73,8 @@ impl Pool {
         let kept = if fresh { None } else { self.take().await };
         let mut lease = match kept {
             Some(lease) => lease,
-            None => self.connect().await?,
+            // Boxed because it is rare and large: every request would carry its room.
+            None => Box::pin(self.connect()).await?,
         };
         let sending = lease.sender.try_send_request(request);
         let response = match coarse::timeout(self.timeouts.first_byte, sending).await {
