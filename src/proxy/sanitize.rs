@@ -99,6 +99,9 @@ fn method_in_capitals(method: &Method) -> Result<(), Refusal> {
 }
 
 /// The stage's path and the path below the mount, its bytes as the client sent them, and the query in strict spelling.
+/// The longest path and query that the crate `http` takes.
+const LONGEST_TARGET: usize = u16::MAX as usize - 1;
+
 fn forwarded_target(uri: &http::Uri, stage_path: &str, below: usize) -> Result<PathAndQuery, Refusal> {
     let rest = &uri.path()[below..];
     let query = uri.query().unwrap_or_default();
@@ -117,7 +120,15 @@ fn forwarded_target(uri: &http::Uri, stage_path: &str, below: usize) -> Result<P
             target.pop();
         }
     }
-    PathAndQuery::from_maybe_shared(Bytes::from(target)).map_err(|_| Code::BadTarget.into())
+    let length = target.len();
+    PathAndQuery::from_maybe_shared(Bytes::from(target)).map_err(|_| match length {
+        0..=LONGEST_TARGET => Code::BadTarget.into(),
+        _ => Refusal::because(
+            Code::BadTarget,
+            format!("The request target is too long: {length} bytes once its query is encoded."),
+        )
+        .with_hint("Put less into the query. API Gateway takes 10,240 bytes of request line and headers."),
+    })
 }
 
 const PRESIGN: &[&str] = &[
@@ -280,6 +291,10 @@ mod tests {
     #[test]
     fn what_the_proxy_owns() {
         for (name, iam, none) in [
+        let long = format!("/a?b={}", "[".repeat(30_000));
+        let refused = forwarded_target(&long.parse().unwrap(), "", 0).unwrap_err();
+        assert_eq!(refused.code, Code::BadTarget);
+        assert!(refused.message().contains("too long: 90005 bytes"), "{}", refused.message());
             ("authorization", true, false),
             ("x-api-key", true, true),
             ("x_api_key", true, true),
