@@ -1,6 +1,6 @@
 //! `countersign run`: starts everything, says so, and stops it in order on SIGINT or SIGTERM.
 
-use std::{io, process::ExitCode, sync::Arc};
+use std::{io, process::ExitCode, sync::Arc, time::Duration};
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -11,6 +11,9 @@ use crate::{
     server::{BindError, Server, StartError},
     telemetry,
 };
+
+/// How long the start waits for commands that print API keys.
+const KEY_WAIT: Duration = Duration::from_secs(2);
 
 /// The proxy cannot run.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -79,6 +82,17 @@ fn serve(config: &Arc<Config>) -> Result<(), RunError> {
         ),
         None => None,
     };
+    // Whoever waits for "listening" is not to be refused because a key's command has not ended yet. Of several none
+    // waits for another: they have been running since the sources started.
+    runtime.block_on(async {
+        let all = async {
+            for key in config.stages.iter().filter_map(|stage| stage.api_key.as_ref()) {
+                sources.api_key(key).wait(KEY_WAIT).await;
+            }
+        };
+        // One that takes longer is not waited for: its stage answers 503 until it has ended.
+        let _in_time = tokio::time::timeout(KEY_WAIT, all).await;
+    });
     let server = Server::start(config, &sources)?;
     announce(config, &server, admin.as_ref());
 

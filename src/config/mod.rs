@@ -150,16 +150,27 @@ impl Stage {
     }
 
     /// Whether any request to this stage can need a signature. Paths that no rule names do, unless a rule for `/*`
-    /// leaves none of them.
+    /// or `/{proxy+}` leaves none of them.
     #[must_use]
     pub fn signs(&self) -> bool {
         signs(&self.routes)
     }
 }
 
+/// Whether this, the last segment of a rule's path, stands for everything below: `*`, `**` or `{proxy+}`. Alone it is
+/// everything, the root too.
+#[must_use]
+pub fn is_greedy(segment: &str) -> bool {
+    matches!(segment, "*" | "**") || (segment.starts_with('{') && segment.ends_with("+}"))
+}
+
 /// See [`Stage::signs`].
 fn signs(routes: &[Route]) -> bool {
-    let catch_all = routes.iter().position(|route| route.path == "/*" || route.path == "/**");
+    let is_everything = |route: &Route| {
+        let mut segments = route.path.split('/').filter(|segment| !segment.is_empty());
+        segments.next().is_some_and(is_greedy) && segments.next().is_none()
+    };
+    let catch_all = routes.iter().position(is_everything);
     catch_all.is_none_or(|last| routes[..=last].iter().any(|route| route.auth.signs()))
 }
 

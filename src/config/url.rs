@@ -7,6 +7,7 @@
 use std::{net::IpAddr, str::FromStr};
 
 use http::uri::Authority;
+use rustls::pki_types::ServerName;
 
 use super::{
     StageUrl,
@@ -57,6 +58,11 @@ impl FromStr for StageUrl {
                 "http:// to {host} would send the API key and credentials unprotected"
             ))
             .fix(format!("write \"https://{before_query}\"; http:// is for this machine and *.localhost")));
+        }
+        // What no certificate can be for: 10.0.0.256, -a.example.
+        if tls && ServerName::try_from(host.as_str()).is_err() {
+            return Err(Mistake::new(format!("{host:?} is not a host"))
+                .fix("write the name as it stands in DNS, or an address"));
         }
         let default = if tls { 443 } else { 80 };
         let port = port.unwrap_or(default);
@@ -187,6 +193,11 @@ mod tests {
             ("https:///prod", "no host"),
             ("https://a..b/", "not a host"),
             ("https://a%41/", "not a host"),
+            ("https://10.0.0.256/", "not a host"),
+            ("https://1.2.3.4.5/", "not a host"),
+            ("https://-a.example/", "not a host"),
+            ("https://a-.example/", "not a host"),
+            ("https://x.123/", "not a host"),
             ("https://münchen.de/", "xn--"),
             ("https://a.example.com:0/", "port"),
             ("https://a.example.com:99999/", "port"),

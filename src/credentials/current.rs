@@ -150,6 +150,20 @@ impl Current {
         }
     }
 
+    /// One whose source failed, and in a way that lasts.
+    #[cfg(test)]
+    pub fn failed() -> Self {
+        let current = Self::new();
+        current.fail(Problem::new(Kind::Command, "it failed", "mend it"));
+        current
+    }
+
+    /// Whether the source is to be asked because of a request.
+    #[cfg(test)]
+    pub fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Acquire) > 0
+    }
+
     /// What there is now, maybe expired. Takes no lock and never waits.
     pub fn load(&self) -> Guard<Option<Arc<Identity>>> {
         self.identity.load()
@@ -197,6 +211,14 @@ impl Current {
             }
         };
         time::timeout(limit, wait).await.unwrap_or(None)
+    }
+
+    /// Has the source asked again soon, within its own spacing, and waits for nothing: what is given up after a known
+    /// problem recovers with the next request rather than after a long pause. Any number of calls wake the task once.
+    pub fn poke(&self) {
+        if self.asked.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.wake.notify_one();
+        }
     }
 
     /// The gateway refused this identity (expired, deleted): the source is asked at once, unless a newer one is
@@ -268,6 +290,7 @@ mod tests {
     use std::{sync::Arc, time::Duration};
 
     use aws_credential_types::Credentials;
+    use futures_util::FutureExt as _;
 
     use super::{Current, Identity};
     use crate::{
@@ -348,6 +371,20 @@ mod tests {
         current.fail(Problem::new(Kind::SsoLogin, "m", "h"));
         assert!(waiting.await.unwrap());
         assert!(current.load().is_some(), "what is held stays");
+    }
+
+    #[tokio::test]
+    async fn pokes_wake_the_task_once() {
+        let current = Current::failed();
+        for _ in 0..3 {
+            current.poke();
+        }
+        current.wake.notified().await;
+        current.poke();
+        assert!(current.wake.notified().now_or_never().is_none());
+        assert!(current.take_asked() && !current.take_asked());
+        current.poke();
+        assert!(current.wake.notified().now_or_never().is_some());
     }
 
     #[tokio::test]

@@ -69,7 +69,7 @@ async fn complete(request: &mut Keyed) -> Result<HeaderMap, Refusal> {
         return Ok(request.head.headers.clone());
     }
     let stage = Rc::clone(&request.head.stage);
-    identity::usable(&stage).await?;
+    identity::usable(&stage.credentials).await?;
     let identity = stage.credentials.load();
     let Some(identity) = &*identity else { return Err(Code::NoCredentials.into()) };
     Ok(sign(request, &stage, identity, SystemTime::now()))

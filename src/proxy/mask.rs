@@ -3,9 +3,12 @@
 //! API Gateway's answer to a signature that does not match holds the canonical request, and with it the session token
 //! and the API key in clear. Each secret is overwritten by as many stars, so that the length stays what it was said
 //! to be; a secret that is split between two pieces of the answer is found as well.
+//!
+//! Found is a secret as it was sent, and as any JSON writer spells it (RFC 8259 section 7): `\/`, or `\u003d` for `=`.
 
 use bytes::{Bytes, BytesMut};
-use memchr::memmem;
+
+use crate::telemetry::SHORTEST_HIDDEN;
 
 /// Overwrites secrets in a stream of pieces.
 pub(super) struct Mask {
@@ -15,34 +18,24 @@ pub(super) struct Mask {
 }
 
 impl Mask {
-    /// For these secrets, as sent and with `/` escaped as some JSON writers do. `None` when there is none.
+    /// For these secrets. `None` when there is none; one under [`SHORTEST_HIDDEN`] bytes is none, for stars over it
+    /// would be stars over common words.
     pub(super) fn new<'a>(secrets: impl Iterator<Item = &'a [u8]>) -> Option<Self> {
-        let mut spellings = Vec::new();
-        for secret in secrets.filter(|secret| !secret.is_empty()) {
-            if secret.contains(&b'/') {
-                spellings.push(
-                    secret
-                        .iter()
-                        .flat_map(|byte| if *byte == b'/' { &b"\\/"[..] } else { std::slice::from_ref(byte) })
-                        .copied()
-                        .collect(),
-                );
-            }
-            spellings.push(secret.to_vec());
-        }
-        (!spellings.is_empty()).then(|| Self { secrets: spellings, held: BytesMut::new() })
+        let secrets: Vec<_> =
+            secrets.filter(|secret| secret.len() >= SHORTEST_HIDDEN).map(<[u8]>::to_vec).collect();
+        (!secrets.is_empty()).then(|| Self { secrets, held: BytesMut::new() })
     }
 
     /// What can be passed on now that `piece` has come.
     pub(super) fn push(&mut self, piece: &[u8]) -> Bytes {
         self.held.extend_from_slice(piece);
-        self.cover();
-        let keep = self.secrets.iter().map(|secret| partial_at_end(&self.held, secret)).max().unwrap_or(0);
-        self.held.split_to(self.held.len() - keep).freeze()
+        let done = self.cover(false);
+        self.held.split_to(done).freeze()
     }
 
     /// What was held back, once nothing more comes.
     pub(super) fn finish(&mut self) -> Bytes {
+        self.cover(true);
         self.held.split().freeze()
     }
 
@@ -51,19 +44,75 @@ impl Mask {
         self.held.is_empty()
     }
 
-    fn cover(&mut self) {
-        for secret in &self.secrets {
-            while let Some(at) = memmem::find(&self.held, secret) {
-                self.held[at..at + secret.len()].fill(b'*');
+    /// Overwrites what is found and returns how many bytes are done: up to what more bytes may make a secret. The
+    /// search goes on behind each find, since stars may be a secret too.
+    fn cover(&mut self, last: bool) -> usize {
+        let mut at = 0;
+        while at < self.held.len() {
+            let text = &self.held[at..];
+            let mut covered = 0;
+            for secret in &self.secrets {
+                for found in [begins(text, secret, plain), begins(text, secret, json)] {
+                    match found {
+                        Begins::Whole(length) => covered = covered.max(length),
+                        Begins::Partly if !last => return at,
+                        Begins::Partly | Begins::Not => {}
+                    }
+                }
             }
+            self.held[at..at + covered].fill(b'*');
+            at += covered.max(1);
         }
+        at
     }
 }
 
-/// How many of the last bytes of `text` begin `secret`.
-fn partial_at_end(text: &[u8], secret: &[u8]) -> usize {
-    let most = secret.len().saturating_sub(1).min(text.len());
-    (1..=most).rev().find(|length| text[text.len() - length..] == secret[..*length]).unwrap_or(0)
+/// How a text begins.
+enum Begins {
+    /// With the secret, in so many bytes.
+    Whole(usize),
+    /// With as much of the secret as there is text.
+    Partly,
+    /// With something else.
+    Not,
+}
+
+/// Whether `text` begins with `secret`, spelt as `next` reads it.
+fn begins(text: &[u8], secret: &[u8], next: fn(&[u8]) -> Option<(u8, usize)>) -> Begins {
+    let mut at = 0;
+    for wanted in secret {
+        match next(&text[at..]) {
+            None => return Begins::Partly,
+            Some((byte, length)) if byte == *wanted => at += length,
+            Some(_) => return Begins::Not,
+        }
+    }
+    Begins::Whole(at)
+}
+
+/// The first byte.
+fn plain(text: &[u8]) -> Option<(u8, usize)> {
+    text.first().map(|byte| (*byte, 1))
+}
+
+/// The first character of JSON's inside of a string, and the bytes of its spelling. `None` when the text ends within.
+/// Secrets are ASCII: what is not, and what is no escape, is read as a NUL, which is in no header.
+fn json(text: &[u8]) -> Option<(u8, usize)> {
+    match text {
+        [] | [b'\\'] => None,
+        [b'\\', b'u', code @ ..] => {
+            let digits = &code[..code.len().min(4)];
+            let zeros = digits.iter().take(2).all(|digit| *digit == b'0');
+            if !zeros || !digits.iter().all(u8::is_ascii_hexdigit) {
+                return Some((0, 2));
+            }
+            let digits = std::str::from_utf8(digits.get(2..4)?).ok()?;
+            Some((u8::from_str_radix(digits, 16).ok()?, 6))
+        }
+        [b'\\', escaped @ (b'"' | b'\\' | b'/'), ..] => Some((*escaped, 2)),
+        [b'\\', ..] => Some((0, 2)),
+        [byte, ..] => Some((*byte, 1)),
+    }
 }
 
 #[cfg(test)]
@@ -83,9 +132,9 @@ mod tests {
 
     #[test]
     fn secrets_are_covered_however_the_answer_is_cut() {
-        let text = "x-api-key:KEYKEY1\\nx-amz-security-token:to/ken+==\\nKEYKEKEYKEY1 to\\/ken+==";
-        let wanted = "x-api-key:*******\\nx-amz-security-token:*********\\nKEYKE******* **********";
-        let secrets = ["KEYKEY1", "to/ken+=="];
+        let text = "x-api-key:KEYKEY12\\nx-amz-security-token:to/ken+==\\nKEYKEKEYKEY12 to\\/ken+==";
+        let wanted = "x-api-key:********\\nx-amz-security-token:*********\\nKEYKE******** **********";
+        let secrets = ["KEYKEY12", "to/ken+=="];
         assert_eq!(masked(&secrets, &[text]), wanted);
         for at in 0..text.len() {
             assert_eq!(masked(&secrets, &[&text[..at], &text[at..]]), wanted, "{at}");
@@ -97,6 +146,39 @@ mod tests {
     #[test]
     fn nothing_to_mask() {
         assert!(Mask::new([&b""[..]].into_iter()).is_none());
-        assert_eq!(masked(&["secret"], &["no", "thing", " secre"]), "nothing secre");
+        assert!(Mask::new([&b"invalid"[..]].into_iter()).is_none(), "too short to be told from a word");
+        assert_eq!(masked(&["secret01"], &["no", "thing", " secret0"]), "nothing secret0");
+    }
+
+    #[test]
+    fn json_escapes_hide_no_secret() {
+        let secrets = ["to/ken+==", "quo\"te\\\\key"];
+        for text in [
+            r"to/ken+\u003d\u003d",
+            r"to/ken+\u003D=",
+            r"to/ken\u002b==",
+            r"to\u002Fken\u002B\u003d\u003d",
+            r"to\u002fken+==",
+            r"\u0074o\/ken+==",
+            r#"quo\"te\\\\key"#,
+            r#"quo\u0022te\u005c\u005Ckey"#,
+            r#"quo"te\\key"#,
+        ] {
+            let wanted = format!("<{}>", "*".repeat(text.len()));
+            let text = format!("<{text}>");
+            assert_eq!(masked(&secrets, &[&text]), wanted);
+            for at in 0..text.len() {
+                assert_eq!(masked(&secrets, &[&text[..at], &text[at..]]), wanted, "{at}");
+            }
+        }
+        for other in [r"to\u012fken+==", r"to\u00zzken+==", r"to\nken+==", r"to\u002"] {
+            assert_eq!(masked(&secrets, &[other]), other);
+        }
+    }
+
+    #[test]
+    fn stars_and_secrets_in_secrets_end_too() {
+        assert_eq!(masked(&["********"], &["a ********* b"]), "a ********* b");
+        assert_eq!(masked(&["KEYKEY12", "KEYKEY1234"], &["KEYKEY1234 KEYKEY123"]), "********** ********3");
     }
 }

@@ -6,6 +6,7 @@
 //! several, is everything below. Alone, as in `/*`, they are everything, the root too.
 
 use super::target::{decode, segments};
+use crate::config::is_greedy;
 
 /// A compiled pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,9 +27,7 @@ enum Segment {
 impl Pattern {
     pub(super) fn new(pattern: &str) -> Self {
         let mut written: Vec<&str> = segments(pattern).collect();
-        let below = written.last().is_some_and(|last| {
-            matches!(*last, "*" | "**") || (last.starts_with('{') && last.ends_with("+}"))
-        });
+        let below = written.last().is_some_and(|last| is_greedy(last));
         if below {
             written.pop();
         }

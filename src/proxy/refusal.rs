@@ -95,7 +95,7 @@ codes! {
         "X-HTTP-Method-Override would change the method inside the gateway, after it was checked here."
         "Send the request with the method that is meant."
     BadTarget "bad-target" BAD_REQUEST Client
-        "The request target has a fragment, or is not a path."
+        "The request target has a fragment, is not a path, or is too long."
         "Send an origin-form target such as /orders?id=1, with # written as %23."
     DotSegment "dot-segment" BAD_REQUEST Client
         "The path has a . or .. segment in some spelling, with which a request could leave its stage."

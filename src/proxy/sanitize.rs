@@ -3,9 +3,10 @@
 //! Out go:
 //!
 //! 1. hop-by-hop fields, and all that `Connection` names (RFC 9110 section 7.6.1);
-//! 2. what the proxy owns: `x-api-key`, `x-amz-date`, `x-amz-security-token`, `x-amz-content-sha256`, `authorization`
-//!    on routes that are signed (elsewhere a JWT, Cognito or Lambda authorizer reads it), presign parameters in the
-//!    query, and names that differ from these only in `_` for `-`;
+//! 2. what the proxy owns: `x-api-key`, `x-amz-date`, `x-amz-security-token`, `x-amz-content-sha256`,
+//!    `x-apigw-api-id` (behind a VPC endpoint's name it picks the API), `authorization` on routes that are signed
+//!    (elsewhere a JWT, Cognito or Lambda authorizer reads it), presign parameters in the query, and names that differ
+//!    from these only in `_` for `-`;
 //! 3. `content-length`, which is set again exactly, and `expect`, which is answered here.
 //!
 //! `host` becomes the stage's. Values that will be signed lose runs of white space, on which signers differ.
@@ -98,6 +99,9 @@ fn method_in_capitals(method: &Method) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// The longest path and query that the crate `http` takes.
+const LONGEST_TARGET: usize = u16::MAX as usize - 1;
+
 /// The stage's path and the path below the mount, its bytes as the client sent them, and the query in strict spelling.
 fn forwarded_target(uri: &http::Uri, stage_path: &str, below: usize) -> Result<PathAndQuery, Refusal> {
     let rest = &uri.path()[below..];
@@ -117,7 +121,15 @@ fn forwarded_target(uri: &http::Uri, stage_path: &str, below: usize) -> Result<P
             target.pop();
         }
     }
-    PathAndQuery::from_maybe_shared(Bytes::from(target)).map_err(|_| Code::BadTarget.into())
+    let length = target.len();
+    PathAndQuery::from_maybe_shared(Bytes::from(target)).map_err(|_| match length {
+        0..=LONGEST_TARGET => Code::BadTarget.into(),
+        _ => Refusal::because(
+            Code::BadTarget,
+            format!("The request target is too long: {length} bytes once its query is encoded."),
+        )
+        .with_hint("Put less into the query. API Gateway takes 10,240 bytes of request line and headers."),
+    })
 }
 
 const PRESIGN: &[&str] = &[
@@ -179,14 +191,18 @@ fn is_owned(name: &HeaderName, auth: Auth) -> bool {
     match text.as_bytes()[0] {
         b'a' => text == "authorization" && auth.signs(),
         // Their lengths, so that other names cost no copy.
-        b'x' if matches!(text.len(), 9 | 10 | 20) => {
+        b'x' if matches!(text.len(), 9 | 10 | 14 | 20) => {
             let mut dashed = [0; 20];
             let dashed = &mut dashed[..text.len()];
             dashed.copy_from_slice(text.as_bytes());
             dashed.iter_mut().filter(|byte| **byte == b'_').for_each(|byte| *byte = b'-');
             matches!(
                 &*dashed,
-                b"x-api-key" | b"x-amz-date" | b"x-amz-security-token" | b"x-amz-content-sha256"
+                b"x-api-key"
+                    | b"x-amz-date"
+                    | b"x-apigw-api-id"
+                    | b"x-amz-security-token"
+                    | b"x-amz-content-sha256"
             )
         }
         _ => false,
@@ -275,6 +291,10 @@ mod tests {
         }
         let refused = forwarded_target(&"/a?b=%FF".parse().unwrap(), "", 0).unwrap_err();
         assert_eq!(refused.code, Code::QueryNotUtf8);
+        let long = format!("/a?b={}", "[".repeat(30_000));
+        let refused = forwarded_target(&long.parse().unwrap(), "", 0).unwrap_err();
+        assert_eq!(refused.code, Code::BadTarget);
+        assert!(refused.message().contains("too long: 90005 bytes"), "{}", refused.message());
     }
 
     #[test]
@@ -287,6 +307,9 @@ mod tests {
             ("x-amz-date", true, true),
             ("x-amz-security-token", true, true),
             ("x_amz_content_sha256", true, true),
+            ("x-apigw-api-id", true, true),
+            ("x_apigw-api_id", true, true),
+            ("x-apigw-api-ie", false, false),
             ("x-amz-meta-a", false, false),
             ("x-amz-target", false, false),
             ("x-a-name-that-is-longer-than-any-of-ours", false, false),

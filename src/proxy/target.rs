@@ -8,17 +8,25 @@ pub(super) fn has_dot_segment(path: &str) -> bool {
     if !path.contains('%') {
         return (path.contains("/.") || path.contains('\\')) && any_dot_segment(path.as_bytes());
     }
-    let mut bytes = path.as_bytes().to_vec();
-    loop {
-        if any_dot_segment(&bytes) {
-            return true;
+    // A separator or a dot is part of no escape, so a dot segment of any round of decoding is still there at the end.
+    any_dot_segment(&decode_wholly(path.bytes()))
+}
+
+/// Percent-decodes until nothing changes, in one pass: each byte is read once, and each escape that it completes, also
+/// one that only decoding has laid bare (`%252e`, `%2%65`), shortens what is there. Rounds over the whole text would
+/// number half its length for `%252525…`. The order is free: an escape begins with its only `%`, so no two overlap.
+fn decode_wholly(text: impl Iterator<Item = u8>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.size_hint().0);
+    for byte in text {
+        out.push(byte);
+        while let Some(at) = out.len().checked_sub(3)
+            && let Some(decoded) = percent_byte(&out[at..])
+        {
+            out.truncate(at);
+            out.push(decoded);
         }
-        let decoded = decode(&bytes);
-        if decoded.len() == bytes.len() {
-            return false;
-        }
-        bytes = decoded;
     }
+    out
 }
 
 fn any_dot_segment(path: &[u8]) -> bool {
@@ -47,7 +55,29 @@ pub(super) fn segments(path: &str) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
-    use super::has_dot_segment;
+    use super::{decode, decode_wholly, has_dot_segment};
+
+    #[test]
+    fn a_path_of_escapes_in_escapes_is_read_once() {
+        let deep = format!("/%{}2e.", "25".repeat(30 << 10));
+        let mut read = 0;
+        let decoded = decode_wholly(deep.bytes().inspect(|_| read += 1));
+        assert_eq!((&*decoded, read), (&b"/.."[..], deep.len()));
+        assert!(has_dot_segment(&deep));
+        assert!(!has_dot_segment(&deep.replace('.', "a")));
+    }
+
+    #[test]
+    fn one_pass_finds_what_rounds_find() {
+        for text in ["%%32%65", "%2%65", "%%%32%35", "%25%32%65%zz%", "a%2525252fb%", "%%2525", "%2%35%32%45"]
+        {
+            let mut rounds = text.as_bytes().to_vec();
+            while decode(&rounds) != rounds {
+                rounds = decode(&rounds);
+            }
+            assert_eq!(decode_wholly(text.bytes()), rounds, "{text}");
+        }
+    }
 
     #[test]
     fn dot_segments_in_every_spelling() {

@@ -13,6 +13,6 @@ mod scrub;
 pub use access::{flush, flush_when_due};
 pub use log::{BadFilter, Logging, start};
 pub use record::{ACCESS, Record, RequestId};
-pub use scrub::hide;
 #[cfg(test)]
 pub use scrub::is_hidden;
+pub use scrub::{SHORTEST_HIDDEN, hide};

@@ -17,9 +17,15 @@ static SECRETS: RwLock<Vec<Secret>> = RwLock::new(Vec::new());
 /// How many are remembered: credentials change every hour, and old ones have expired.
 const REMEMBERED: usize = 64;
 
-/// Never writes this text again. Texts under eight characters are not remembered: hiding them would hide common words.
+/// What stands in place of a secret.
+const HIDDEN: &[u8; 8] = b"[hidden]";
+
+/// Bytes below which a text is not hidden: hiding it would hide common words.
+pub const SHORTEST_HIDDEN: usize = 8;
+
+/// Never writes this text again. Texts under [`SHORTEST_HIDDEN`] are not remembered.
 pub fn hide(secret: &Secret) {
-    if secret.expose().len() < 8 {
+    if secret.expose().len() < SHORTEST_HIDDEN {
         return;
     }
     let mut secrets = SECRETS.write().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -51,8 +57,12 @@ impl<W: Write> Write for Scrubbed<W> {
         let mut text = line.to_vec();
         for secret in secrets.iter() {
             let secret = secret.expose().as_bytes();
-            while let Some(at) = memmem::find(&text, secret) {
-                text.splice(at..at + secret.len(), *b"[hidden]");
+            let mut from = 0;
+            while let Some(found) = memmem::find(&text[from..], secret) {
+                let at = from + found;
+                text.splice(at..at + secret.len(), *HIDDEN);
+                // What stands there now may itself read like a secret.
+                from = at + HIDDEN.len();
             }
         }
         self.0.write_all(&text)?;
@@ -80,5 +90,10 @@ mod tests {
         out.write_all(b"nothing here\n").unwrap();
         let text = String::from_utf8(out.0).unwrap();
         assert_eq!(text, "a [hidden][hidden] [hidden] short\nnothing here\n");
+        // The replacement is no secret, whatever the secrets are.
+        hide(&Secret::new("[hidden]"));
+        let mut out = Scrubbed(Vec::new());
+        out.write_all(b"a [hidden] canary-one-0123[hidden]\n").unwrap();
+        assert_eq!(out.0, b"a [hidden] [hidden][hidden]\n");
     }
 }

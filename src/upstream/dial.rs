@@ -63,10 +63,10 @@ impl Dialer {
         let mut connector = self.connector.clone();
         let tcp = connector.call(self.target.clone()).await.map_err(|error| self.connect_failure(error))?;
         let tcp = tcp.into_inner();
-        let Some((connector, name)) = &self.tls else { return Ok(Stream::Plain(tcp)) };
+        let Some((connector, name)) = &self.tls else { return Ok(Stream::plain(tcp)) };
         let host = || name.to_str().into_owned();
         match connector.connect(name.clone(), tcp).await {
-            Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
+            Ok(stream) => Ok(Stream::tls(stream)),
             Err(source) => Err(Failure::Tls { host: host(), source }),
         }
     }

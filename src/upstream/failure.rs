@@ -8,7 +8,8 @@ use std::io;
 pub enum Sent {
     /// Nothing: it can be sent again, whatever it is.
     Nothing,
-    /// Perhaps all of it, on a connection that had been idle in the pool and that the stage may have closed before.
+    /// Perhaps all of it, on a connection that had been idle in the pool and that the stage may have closed before:
+    /// no byte of an answer came.
     MaybeOnPooled,
     /// Perhaps all of it.
     Maybe,

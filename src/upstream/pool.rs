@@ -5,8 +5,10 @@
 
 use std::{
     cell::RefCell,
+    pin::Pin,
     rc::{Rc, Weak},
     sync::Arc,
+    task::{Poll, ready},
     time::{Duration, Instant},
 };
 
@@ -19,6 +21,7 @@ use super::{
     body::{AnswerBody, Chunks},
     dial::Dialer,
     failure::{Failure, Sent},
+    stream::Traffic,
 };
 use crate::{
     coarse,
@@ -38,12 +41,14 @@ pub struct Pool {
 
 struct Idle {
     sender: SendRequest<Chunks>,
+    traffic: Rc<Traffic>,
     since: Instant,
 }
 
 /// A connection that is in use; dropped, it is closed.
 pub(super) struct Lease {
     sender: SendRequest<Chunks>,
+    traffic: Rc<Traffic>,
     pool: Weak<Pool>,
     reused: bool,
 }
@@ -76,12 +81,14 @@ impl Pool {
             // Boxed because it is rare and large: every request would carry its room.
             None => Box::pin(self.connect()).await?,
         };
+        lease.traffic.begin();
         let sending = lease.sender.try_send_request(request);
-        let response = match coarse::timeout(self.timeouts.first_byte, sending).await {
+        let response = match within(self.timeouts.first_byte, &lease.traffic, sending).await {
             Ok(Ok(response)) => response,
             Ok(Err(mut error)) => {
                 let unsent = error.take_message().is_some();
-                return Err(broken(error.into_error(), unsent, lease.reused));
+                let maybe_stale = lease.reused && !lease.traffic.is_answered();
+                return Err(broken(error.into_error(), unsent, maybe_stale));
             }
             Err(coarse::Elapsed) => return Err(Failure::FirstByteTimeout),
         };
@@ -92,17 +99,18 @@ impl Pool {
 
     async fn take(self: &Rc<Self>) -> Option<Lease> {
         loop {
-            let Idle { mut sender, since } = self.idle.borrow_mut().pop()?;
+            let Idle { mut sender, traffic, since } = self.idle.borrow_mut().pop()?;
             // It may be a moment behind: the answer's last piece arrived, and its task has yet to see that.
             let usable = since.elapsed() < KEEP && (sender.is_ready() || sender.ready().await.is_ok());
             if usable {
-                return Some(Lease { sender, pool: Rc::downgrade(self), reused: true });
+                return Some(Lease { sender, traffic, pool: Rc::downgrade(self), reused: true });
             }
         }
     }
 
     async fn connect(self: &Rc<Self>) -> Result<Lease, Failure> {
         let stream = self.dialer.dial().await?;
+        let traffic = stream.traffic();
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(128 << 10)
             .handshake(TokioIo::new(stream))
@@ -114,7 +122,7 @@ impl Pool {
                 tracing::debug!(%error, "a connection to the stage ended");
             }
         });
-        Ok(Lease { sender, pool: Rc::downgrade(self), reused: false })
+        Ok(Lease { sender, traffic, pool: Rc::downgrade(self), reused: false })
     }
 
     /// Closes what has been idle for too long.
@@ -125,20 +133,45 @@ impl Pool {
 
 impl Lease {
     pub(super) fn give_back(self) {
-        let Self { sender, pool, .. } = self;
+        let Self { sender, traffic, pool, .. } = self;
         if let Some(pool) = pool.upgrade()
             && !sender.is_closed()
         {
-            pool.idle.borrow_mut().push(Idle { sender, since: Instant::now() });
+            pool.idle.borrow_mut().push(Idle { sender, traffic, since: Instant::now() });
         }
     }
 }
 
-fn broken(source: hyper::Error, unsent: bool, reused: bool) -> Failure {
+/// Runs `sending` until nothing was written for `limit`: the time runs from the request's last byte, however long a
+/// slow line takes for those before it.
+async fn within<F: Future>(
+    limit: Duration,
+    traffic: &Traffic,
+    sending: F,
+) -> Result<F::Output, coarse::Elapsed> {
+    let mut deadline = coarse::Deadline::after(limit);
+    let mut sending = std::pin::pin!(sending);
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(output) = sending.as_mut().poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        loop {
+            ready!(Pin::new(&mut deadline).poll(cx));
+            let left = limit.saturating_sub(traffic.last_written().elapsed());
+            if left.is_zero() {
+                return Poll::Ready(Err(coarse::Elapsed));
+            }
+            deadline.restart(left);
+        }
+    })
+    .await
+}
+
+fn broken(source: hyper::Error, unsent: bool, maybe_stale: bool) -> Failure {
     if source.is_parse() || source.is_parse_too_large() || source.is_parse_status() {
         return Failure::Garbage { source };
     }
-    let sent = match (unsent, reused) {
+    let sent = match (unsent, maybe_stale) {
         (true, _) => Sent::Nothing,
         (false, true) => Sent::MaybeOnPooled,
         (false, false) => Sent::Maybe,

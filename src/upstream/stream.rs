@@ -1,9 +1,13 @@
-//! A connection to a stage: TLS, or plain to an emulator on this machine.
+//! A connection to a stage: TLS, or plain to an emulator on this machine. It notes what passes, because hyper tells
+//! neither when a request's last byte was written nor whether an answer had begun.
 
 use std::{
+    cell::Cell,
     io,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use tokio::{
@@ -12,20 +16,78 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
+/// What has passed on a connection.
+#[derive(Debug)]
+pub(super) struct Traffic {
+    /// When the connection last took bytes.
+    written: Cell<Instant>,
+    /// Whether a byte came since the last request began.
+    answered: Cell<bool>,
+}
+
+impl Traffic {
+    /// A request begins.
+    pub(super) fn begin(&self) {
+        self.written.set(Instant::now());
+        self.answered.set(false);
+    }
+
+    /// When the last bytes so far were written, or the request began.
+    pub(super) const fn last_written(&self) -> Instant {
+        self.written.get()
+    }
+
+    /// Whether any byte of an answer came.
+    pub(super) const fn is_answered(&self) -> bool {
+        self.answered.get()
+    }
+}
+
+/// A connection with its notes.
+pub(super) struct Stream {
+    kind: Kind,
+    traffic: Rc<Traffic>,
+}
+
 /// Plain or TLS, as one type without a virtual call.
-pub(super) enum Stream {
+enum Kind {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Stream {
+    pub(super) fn plain(stream: TcpStream) -> Self {
+        Self::new(Kind::Plain(stream))
+    }
+
+    pub(super) fn tls(stream: TlsStream<TcpStream>) -> Self {
+        Self::new(Kind::Tls(Box::new(stream)))
+    }
+
+    fn new(kind: Kind) -> Self {
+        let traffic = Traffic { written: Cell::new(Instant::now()), answered: Cell::new(false) };
+        Self { kind, traffic: Rc::new(traffic) }
+    }
+
+    pub(super) fn traffic(&self) -> Rc<Traffic> {
+        Rc::clone(&self.traffic)
+    }
+
+    fn note_written(&self, written: &Poll<io::Result<usize>>) {
+        if matches!(written, Poll::Ready(Ok(1..))) {
+            self.traffic.written.set(Instant::now());
+        }
+    }
+}
+
 macro_rules! each {
     ($self:ident, $stream:ident => $call:expr) => {
-        match $self.get_mut() {
-            Stream::Plain(stream) => {
+        match &mut $self.kind {
+            Kind::Plain(stream) => {
                 let $stream = Pin::new(stream);
                 $call
             }
-            Stream::Tls(stream) => {
+            Kind::Tls(stream) => {
                 let $stream = Pin::new(&mut **stream);
                 $call
             }
@@ -34,36 +96,49 @@ macro_rules! each {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => stream.poll_read(cx, buf))
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = each!(self, stream => stream.poll_read(cx, buf));
+        if buf.filled().len() > before {
+            self.traffic.answered.set(true);
+        }
+        read
     }
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        each!(self, stream => stream.poll_write(cx, buf))
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = each!(self, stream => stream.poll_write(cx, buf));
+        self.note_written(&written);
+        written
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        each!(self, stream => stream.poll_write_vectored(cx, bufs))
+        let written = each!(self, stream => stream.poll_write_vectored(cx, bufs));
+        self.note_written(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
+        match &self.kind {
+            Kind::Plain(stream) => stream.is_write_vectored(),
+            Kind::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self, stream => stream.poll_flush(cx))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self, stream => stream.poll_shutdown(cx))
     }
 }

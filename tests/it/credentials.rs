@@ -244,3 +244,11 @@ fn stages_have_credentials_of_their_own() {
         assert!(authorization.contains("/eu-west-1/execute-api/aws4_request"), "{authorization}");
     }
 }
+
+#[test]
+fn the_first_request_finds_the_key_that_a_command_takes_a_moment_to_print() {
+    // The command cannot see that the proxy waits for it, so it takes a fixed time.
+    let command = format!("api_key.command = [\"sh\", \"-c\", \"sleep 0.5; echo {API_KEY}\"]");
+    let scene = Setup::new().stage(&command).start_ok();
+    assert_eq!(scene.sent(Via::Http1, &Ask::new("GET", "/a")).head.one("x-api-key"), Some(API_KEY));
+}

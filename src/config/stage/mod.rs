@@ -12,6 +12,7 @@ use super::{
     given::API_KEY_VARIABLE,
     resolve::Resolver,
     settings::{ApiKeyLayer, StageLayer, StageSettings},
+    values::decoded_segments,
 };
 
 /// One stage on its way: whether flags and variables are meant for it, and its number in the file.
@@ -38,13 +39,14 @@ impl Resolver<'_> {
         let has_key = self.is_api_key_given(in_file);
         let mut written: Vec<(At, Stage)> = Vec::new();
         let count = in_file.len().max(usize::from(target.is_some()));
-        let mut mounts: Vec<(At, String)> = Vec::new();
+        let mut mounts: Vec<(At, Vec<Vec<u8>>)> = Vec::new();
         for i in 0..count {
             let at = At { arguments: target == Some(i), index: in_file.get(i).map(|_| i) };
             let file = in_file.get(i).cloned().unwrap_or_else(StageLayer::empty);
             let (mount, stage) = self.stage(at, file, has_key);
             if let Some(mount) = mount {
-                let other = mounts.iter().find(|(_, other)| *other == mount).map(|(other, _)| *other);
+                let segments = decoded_segments(&mount);
+                let other = mounts.iter().find(|(_, other)| *other == segments).map(|(other, _)| *other);
                 if let Some(other) = other {
                     let place = self.place_in(other, "mount").short();
                     let mistake =
@@ -52,7 +54,7 @@ impl Resolver<'_> {
                             .fix("give each stage its own: mount = \"/orders\"");
                     self.report_in(Kind::Conflict, at, "mount", mistake);
                 }
-                mounts.push((at, mount));
+                mounts.push((at, segments));
             }
             let Some(stage) = stage else { continue };
             if let Some((other, _)) = written.iter().find(|(_, other)| other.name == stage.name) {

@@ -1,7 +1,7 @@
 //! Which stage the flags are meant for, and what one stage's settings come to.
 
 use super::{all_text, from_file, given, load};
-use crate::config::{self, ApiKey, Config, Error};
+use crate::config::{self, ApiKey, Auth, Config, Error, Route, signs};
 
 const ONE: &str = "[[stage]]\nurl = \"https://one.execute-api.us-west-2.amazonaws.com/prod\"\n";
 const TWO: &str = "[[stage]]\nurl = \"https://one.execute-api.us-west-2.amazonaws.com/prod\"\n\
@@ -89,6 +89,13 @@ fn stages_are_told_apart() {
         "\"one\" is another stage's name already (line",
     );
     good(from_file(&second("mount = \"/x/\"")));
+    let third = |mounts: [&str; 2]| {
+        let [two, three] = mounts.map(|mount| format!("mount = \"{mount}\"\n"));
+        second(&format!("{two}[[stage]]\nurl = \"https://3.execute-api.us-west-2.amazonaws.com\"\n{three}"))
+    };
+    refused(from_file(&third(["/x/y", "/%78/%79"])), "\"/%78/%79\" is another stage's mount already");
+    refused(from_file(&third(["/%5b", "/%5B/"])), "another stage's mount already");
+    good(from_file(&third(["/x/y", "/x%2Fy"])));
 }
 
 #[test]
@@ -254,4 +261,17 @@ fn the_file_is_found_or_named() {
         given(&[], &[("HOME", "/h")]).default_files[1].to_str(),
         Some("/h/.config/countersign/countersign.toml")
     );
+}
+
+#[test]
+fn a_stage_signs_unless_its_rules_leave_no_path_that_does() {
+    let rule = |path: &str, auth| Route { path: path.to_owned(), auth };
+    for everything in ["/*", "/**", "/{proxy+}", "/{any+}", "//*"] {
+        assert!(!signs(&[rule(everything, Auth::ApiKey)]), "{everything}");
+        assert!(signs(&[rule("/a", Auth::Iam), rule(everything, Auth::None)]), "{everything}");
+        assert!(!signs(&[rule(everything, Auth::None), rule("/a", Auth::Iam)]), "{everything}");
+    }
+    for part in ["/", "/a/*", "/*/a", "/{id}", "/{id}/{proxy+}"] {
+        assert!(signs(&[rule(part, Auth::None)]), "{part}");
+    }
 }

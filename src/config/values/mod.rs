@@ -19,7 +19,7 @@ pub(super) use address::is_host_name;
 pub use address::{Admin, AllowedHost, HostPort};
 pub use amount::{Count, Lifetime, Size, Wait};
 pub use name::{CommandLine, Mount, Region, SignedHeader};
-pub(super) use name::{is_dot_segment, is_path};
+pub(super) use name::{decoded_segments, is_dot_segment, is_path};
 
 use super::{Auth, CredentialSource, Listen, LogFormat, Retry, StageUrl, error::Mistake};
 use crate::secret::Secret;

@@ -44,6 +44,24 @@ impl FromStr for Mount {
     }
 }
 
+/// What a mount's segments mean, which is what paths are compared with: `/%78` is `/x`, and `/a%2Fb` is not `/a/b`.
+pub(in crate::config) fn decoded_segments(path: &str) -> Vec<Vec<u8>> {
+    let decoded = |segment: &str| {
+        let mut parts = segment.split('%');
+        let mut text = parts.next().unwrap_or_default().as_bytes().to_vec();
+        for part in parts {
+            let (code, rest) = part.split_at_checked(2).unwrap_or((part, ""));
+            match u8::from_str_radix(code, 16) {
+                Ok(byte) => text.push(byte),
+                Err(_) => text.extend([b"%", code.as_bytes()].concat()),
+            }
+            text.extend(rest.as_bytes());
+        }
+        text
+    };
+    path.split('/').map(decoded).collect()
+}
+
 impl Written for Mount {
     const EXPECTED: &'static str = "a path such as \"/orders\"";
 }
