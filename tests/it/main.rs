@@ -18,6 +18,7 @@
 //! | `upstream` | TLS, kept connections, sending again, and no answer at all |
 //! | `process` | start, listeners, what is no request, health, drain and end |
 //! | `logs` | one line a request, and no secret at any level |
+//! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
 //! | `refusals` | every refusal is provoked, and documented |
 //!
 //! `support` is what they share: it starts programs, plays the stage and the client, and speaks with the verifiers.
@@ -39,6 +40,7 @@ mod bodies;
 mod clients;
 mod container;
 mod credentials;
+mod demo;
 mod guarding;
 mod headers;
 mod instruments;
