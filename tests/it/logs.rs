@@ -143,6 +143,29 @@ fn the_line_of_each_request_can_be_left_out() {
 }
 
 #[test]
+fn what_is_no_request_has_a_line_without_its_bytes() {
+    let scene = Setup::new().top("[limits]\nheader_timeout = \"200ms\"").start_ok();
+    for (bytes, status, code) in [
+        // TLS to the port that speaks none.
+        ("\x16\x03\x01\x02\0\x01\0canary".to_owned(), 400, "bad-request"),
+        (format!("GET /canary HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(70_000)), 431, "headers-too-large"),
+        ("GET /canary HTT".to_owned(), 408, "header-timeout"),
+    ] {
+        let mut client = Client::connect(scene.proxy.address()).unwrap();
+        client.send(bytes.as_bytes()).unwrap();
+        assert_eq!(client.answer("GET").unwrap().status, status);
+        let event = scene.proxy.process().find(|line| {
+            let event: Value = serde_json::from_str(line).ok()?;
+            (event["target"] == "countersign::server" && event["code"] == code).then_some(event)
+        });
+        let event = event.expect("the proxy runs");
+        assert_eq!((&event["level"], &event["status"]), (&"INFO".into(), &status.into()), "{event}");
+    }
+    let ended = scene.proxy.terminate();
+    assert!(!ended.err.contains("canary"), "{ended:?}");
+}
+
+#[test]
 fn no_secret_is_logged_at_any_level() {
     const MARK: &str = "canary";
     let sts = Origin::plain(|_, reply| {
