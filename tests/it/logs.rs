@@ -1,12 +1,20 @@
 //! What is logged: one line a request, and never a secret, at any level of any crate.
 
-use std::sync::{Mutex, mpsc};
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+    sync::{Mutex, mpsc},
+    thread,
+    time::Instant,
+};
 
 use serde_json::Value;
 
 use crate::support::{
+    PATIENCE,
     client::{Ask, Client, Via},
     origin::{Origin, Then, answer},
+    process::{Address, listening},
     scene::{API_KEY, SECRET, Scene, Setup, TOKEN, ok},
 };
 
@@ -163,6 +171,57 @@ fn what_is_no_request_has_a_line_without_its_bytes() {
     }
     let ended = scene.proxy.terminate();
     assert!(!ended.err.contains("canary"), "{ended:?}");
+}
+
+/// A process whose standard error is read by hand or not at all; it ends with the test.
+struct Unheard(Child);
+
+impl Drop for Unheard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_no_request() {
+    /// Each is two lines of diagnostics; a pipe holds 64 KiB.
+    const COUNT: usize = 1000;
+    let (origin, launch) = Setup::new().top("log.filter = \"debug\"").prepare(ok);
+    let mut proxy = Unheard(launch.command().stderr(Stdio::piped()).spawn().unwrap());
+    let mut log = BufReader::new(proxy.0.stderr.take().unwrap());
+    let mut line = String::new();
+    let address = loop {
+        line.clear();
+        assert_ne!(log.read_line(&mut line).unwrap(), 0, "it starts");
+        if let Some(Address::Tcp(address)) = listening(&line) {
+            break address;
+        }
+    };
+    // From here on nothing is read, and the pipe fills up.
+    for _ in 0..COUNT {
+        let mut client = Client::connect(address).unwrap();
+        client.send(b"hello\r\n\r\n").unwrap();
+        assert_eq!(client.answer("GET").unwrap().status, 400);
+    }
+    for via in Via::ALL {
+        assert_eq!(via.exchange(address, &Ask::new("GET", "/a")).unwrap().status, 200);
+        crate::support::scene::assert_signed(&origin.next());
+    }
+    // Nor does it keep the process.
+    let sent = Command::new("sh").args(["-c", "kill \"$0\"", &proxy.0.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+    let deadline = Instant::now() + PATIENCE;
+    let ended = loop {
+        if let Some(ended) = proxy.0.try_wait().unwrap() {
+            break ended;
+        }
+        assert!(Instant::now() < deadline, "it waits for somebody to read its log");
+        thread::yield_now();
+    };
+    assert_eq!(ended.code(), Some(0));
+    let held: usize = log.lines().map_while(Result::ok).map(|line| line.len()).sum();
+    assert!(held > 60_000, "the pipe was full: {held}");
 }
 
 #[test]

@@ -222,7 +222,8 @@ impl Launch {
         self.home.path()
     }
 
-    fn command(&self) -> Command {
+    /// How it is started, for a test that wants its streams otherwise; HOME is there for as long as this is.
+    pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
         command.args(&self.arguments).env_clear().current_dir(self.home.path()).stdin(Stdio::null());
         command.env("HOME", self.home.path()).envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
