@@ -70,7 +70,8 @@ impl Writer {
             if Instant::now() >= deadline {
                 return;
             }
-            std::thread::sleep(Duration::from_millis(5));
+            // Ends at once if the thread did; otherwise it may have taken something meanwhile.
+            let _ = self.ended.recv_timeout(Duration::from_millis(5));
             flush();
         }
         let _ = self.ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
