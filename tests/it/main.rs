@@ -31,7 +31,6 @@
     reason = "in a test a panic is how a failure is told, and what helps to understand it is printed"
 )]
 
-#[allow(dead_code, reason = "what starts and drives the proxy waits for the topics that do so")]
 mod support;
 
 mod agreement;

@@ -4,7 +4,7 @@ use std::{
     fmt,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard},
     thread,
@@ -215,11 +215,6 @@ impl Launch {
     pub fn file(self, name: &str, content: &str) -> Self {
         self.home.write(name, content);
         self
-    }
-
-    /// HOME, and the directory it is started in.
-    pub fn home(&self) -> &Path {
-        self.home.path()
     }
 
     /// How it is started, for a test that wants its streams otherwise; HOME is there for as long as this is.
