@@ -16,6 +16,7 @@ use std::{
 };
 
 use tempfile::TempDir;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::DemoArgs;
 use crate::demo::{
@@ -53,18 +54,48 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, DemoError> {
 }
 
 async fn show(args: &DemoArgs) -> Result<ExitCode, DemoError> {
+    // From here on a signal ends the demo in order, so that the proxy's process never outlives it.
+    let mut stop = Stop::new()?;
     let gateway = Gateway::start(GatewaySettings::random()?).await?;
     let listen = args.listen.unwrap_or_else(|| ([127, 0, 0, 1], 0).into());
     let proxy = Proxy::start(&gateway, listen)?;
     let mut out = io::stdout();
     let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let telling = Telling { colour, keep: args.keep };
-    let right = story::tell(&gateway, proxy.address, telling, &mut out).await?.is_right();
+    let right = tokio::select! {
+        outcome = story::tell(&gateway, proxy.address, telling, &mut out) => outcome?.is_right(),
+        () = stop.asked() => return Ok(ExitCode::FAILURE),
+    };
     if args.keep {
         proxy.show_log.store(true, Ordering::Relaxed);
-        tokio::signal::ctrl_c().await?;
+        stop.asked().await;
     }
     Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The signals that ask the demo to end: Ctrl-C, a supervisor's, a terminal's that is closed.
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Stop {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
 }
 
 /// The proxy's process; it ends with the demo.

@@ -4,7 +4,10 @@
 //! each distinct [`config::Credentials`] asks its source (`source.rs`) well before expiry (`refresh.rs`) and publishes
 //! into a [`Current`], from which requests read without a lock or a wait. While unexpired credentials are held, no
 //! request waits for a provider or fails for one. What cannot be had is a [`Problem`]: what happened, and what mends
-//! it. Whatever mends it (a login, an edited file) is noticed within a second or two.
+//! it. A file that changes (a login, an edit) is noticed within a second or two. What leaves no file, such as a role
+//! or a `credential_process` that works again, is noticed when the source is next asked: within seconds while requests
+//! need it, otherwise after a pause that grows to ten seconds, and to a minute where a command is run. An API key's
+//! command waits for that pause whoever needs it.
 //!
 //! | file | what it is |
 //! |---|---|

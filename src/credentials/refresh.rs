@@ -1,7 +1,7 @@
 //! Keeps one source's [`Current`] fresh: the task behind it.
 //!
 //! It looks around once a second rather than sleeping until a computed moment, so that a laptop that wakes up, a clock
-//! that is set, an edited file and a new login are all noticed within a second. It asks the source
+//! that is set, an edited file and a new login are all noticed within a second or two. It asks the source
 //! - well before expiry, the lead and its jitter scaled to the lifetime;
 //! - when a file changed;
 //! - when a request waits for usable credentials, or the gateway refused what is held;

@@ -231,7 +231,8 @@ pub fn reference() -> String {
         "# Errors\n\n<!-- Written from src/proxy/refusal.rs by the tests; UPDATE_GENERATED=1 rewrites it. -->\n\n\
          An answer of the proxy's own carries the header `x-countersign-error: <code>` and the body\n\
          `{\"error\":\"<code>\",\"message\":\"what happened\",\"hint\":\"what to do\",\"request_id\":\"…\"}`.\n\
-         An answer without that header is the stage's.\n",
+         An answer without that header is the stage's, with one exception: HTTP/2 headers that are too large are\n\
+         answered with status 431 alone, without that header and without a body.\n",
     );
     for code in Code::ALL {
         let (text, status, fault) = (code.as_str(), code.status(), code.fault().as_str());

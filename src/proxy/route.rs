@@ -2,7 +2,8 @@
 //!
 //! Refused are:
 //!
-//! 1. a target that is no path (`OPTIONS *`) or had a fragment (400);
+//! 1. a target that is no path (`OPTIONS *`) or had a fragment (400), except where `http` and `h2` cut it off unseen:
+//!    over h2c, and in a pipelined HTTP/1.1 request after the first. There the fragment is dropped, and never leaves;
 //! 2. a path with a dot segment in any spelling (400): no request leaves its stage;
 //! 3. a path below no mount (404).
 //!

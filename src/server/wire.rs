@@ -196,7 +196,7 @@ impl Wire {
     }
 }
 
-/// The answer to what is no request. It is the connection's last.
+/// The answer to what is no request, which is logged. It is the connection's last.
 fn own_answer(status: &[u8]) -> Vec<u8> {
     let refusal: Refusal = match status {
         b"408" => Code::HeaderTimeout.into(),
@@ -206,6 +206,10 @@ fn own_answer(status: &[u8]) -> Vec<u8> {
         ),
     };
     let (code, status, body) = (refusal.code.as_str(), refusal.code.status(), refusal.body(""));
+    // There is no request whose line could tell it. Nothing of what came is logged: it may be anything.
+    tracing::info!(
+        target: "countersign::server", code, status = status.as_u16(), "answered what is no request"
+    );
     let head = format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncache-control: no-store\r\nx-countersign-error: \
          {code}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",

@@ -1,14 +1,16 @@
 //! One line a request, at a fraction of the cost of a general formatter: each thread writes into a buffer of its own,
 //! and a thread of its own writes the buffers out. On a terminal each line is shown at once.
+//!
+//! Diagnostics take the same way, in order with their thread's lines, and are handed over at once. So no worker ever
+//! waits for standard error: a pipe that nobody reads loses lines, not requests.
 
 use std::{
     cell::{Cell, RefCell},
     fmt,
     io::{self, Write as _},
     rc::Rc,
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
-    thread::JoinHandle,
-    time::{Duration, SystemTime},
+    sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::sync::Notify;
@@ -27,6 +29,10 @@ const FULL: usize = 32 << 10;
 const HELD: Duration = Duration::from_millis(100);
 /// Buffers that may wait for the writer. When it cannot keep up, lines are dropped rather than requests held up.
 const WAITING: usize = 64;
+/// A thread whose buffer is this full while the writer takes no more drops what is in it.
+const MOST: usize = 8 * FULL;
+/// How long the end may wait for the last lines to be taken.
+const LAST_WAIT: Duration = Duration::from_secs(1);
 
 enum Message {
     Lines(Vec<u8>),
@@ -36,32 +42,69 @@ enum Message {
 /// The thread that writes.
 pub(super) struct Writer {
     sender: SyncSender<Message>,
-    thread: JoinHandle<()>,
+    /// Nothing ever comes; it is closed when the thread ends.
+    ended: Receiver<()>,
 }
 
 impl Writer {
     pub(super) fn start() -> Self {
         let (sender, receiver) = sync_channel(WAITING);
-        let thread = std::thread::Builder::new()
+        let (ending, ended) = channel();
+        std::thread::Builder::new()
             .name("log".into())
-            .spawn(move || write_all(&receiver))
+            .spawn(move || write_all(&receiver, ending))
             .expect("a process that starts can have a thread");
-        Self { sender, thread }
+        Self { sender, ended }
     }
 
+    /// Where diagnostics go. Each write must hold whole lines.
+    pub(super) fn lines(&self) -> Lines {
+        Lines { sender: self.sender.clone() }
+    }
+
+    /// Waits until everything is written, unless nobody reads it: that must not keep the process.
     pub(super) fn finish(self) {
+        let deadline = Instant::now() + LAST_WAIT;
         flush();
-        if self.sender.send(Message::End).is_ok() {
-            let _ = self.thread.join();
+        while let Err(TrySendError::Full(_)) = self.sender.try_send(Message::End) {
+            if Instant::now() >= deadline {
+                return;
+            }
+            // Ends at once if the thread did; otherwise it may have taken something meanwhile.
+            let _ = self.ended.recv_timeout(Duration::from_millis(5));
+            flush();
         }
+        let _ = self.ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     }
 }
 
-fn write_all(messages: &Receiver<Message>) {
+fn write_all(messages: &Receiver<Message>, _ending: Sender<()>) {
     let mut out = io::stderr();
     while let Ok(Message::Lines(lines)) = messages.recv() {
         // A closed pipe or a full disk loses lines, never requests.
         let _ = out.write_all(&lines);
+    }
+}
+
+/// Writes into the thread's buffer, and hands that over.
+#[derive(Clone)]
+pub(super) struct Lines {
+    sender: SyncSender<Message>,
+}
+
+impl io::Write for Lines {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        // A thread that is at its end has no buffer any more.
+        let _ = HELD_HERE.try_with(|held| {
+            held.sender.borrow_mut().get_or_insert_with(|| self.sender.clone());
+            held.lines.borrow_mut().extend_from_slice(lines);
+            held.flush();
+        });
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -80,12 +123,7 @@ thread_local! {
 
 /// Hands this thread's lines to the thread that writes.
 pub fn flush() {
-    HELD_HERE.with(|held| {
-        let lines = held.lines.take();
-        if let (false, Some(sender)) = (lines.is_empty(), &*held.sender.borrow()) {
-            let _ = sender.try_send(Message::Lines(lines));
-        }
-    });
+    HELD_HERE.with(Held::flush);
 }
 
 /// Runs on each worker: hands lines over soon after they were written, and once more when it is dropped.
@@ -156,6 +194,18 @@ impl<S: Subscriber> Layer<S> for AccessLayer {
 }
 
 impl Held {
+    fn flush(&self) {
+        let lines = self.lines.take();
+        let (false, Some(sender)) = (lines.is_empty(), &*self.sender.borrow()) else { return };
+        // A burst waits for its turn; what nobody takes for long is dropped.
+        if let Err(TrySendError::Full(Message::Lines(lines))) = sender.try_send(Message::Lines(lines))
+            && lines.len() < MOST
+        {
+            self.lines.replace(lines);
+            self.some.notify_one();
+        }
+    }
+
     /// Formats the time once a second.
     fn see_time(&self) {
         let now = SystemTime::now();

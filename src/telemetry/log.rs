@@ -1,7 +1,7 @@
 //! Starts logging: the line a request through `access`, everything else through `tracing_subscriber`'s own formats.
 //!
-//! All of it goes to standard error: text on a terminal, JSON otherwise. A log that cannot be written (a full disk, a
-//! closed pipe) never stops a request.
+//! All of it goes to standard error, written by one thread: text on a terminal, JSON otherwise. A log that cannot be
+//! written (a full disk, a pipe that is closed or that nobody reads) never stops a request.
 
 use std::io::{self, IsTerminal as _};
 
@@ -69,8 +69,9 @@ pub fn start(settings: &Log) -> Result<Logging, BadFilter> {
     let access = settings.access && filter.would_enable(ACCESS, &Level::INFO);
     let access = access.then(|| AccessLayer::new(&writer, format, terminal, colour));
 
+    let lines = writer.lines();
     let diagnostics =
-        tracing_subscriber::fmt::layer().with_writer(|| Scrubbed(io::stderr())).with_ansi(colour);
+        tracing_subscriber::fmt::layer().with_writer(move || Scrubbed(lines.clone())).with_ansi(colour);
     let diagnostics = match format {
         LogFormat::Text => diagnostics.with_target(false).compact().boxed(),
         LogFormat::Json => {

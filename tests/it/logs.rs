@@ -1,12 +1,20 @@
 //! What is logged: one line a request, and never a secret, at any level of any crate.
 
-use std::sync::{Mutex, mpsc};
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+    sync::{Mutex, mpsc},
+    thread,
+    time::Instant,
+};
 
 use serde_json::Value;
 
 use crate::support::{
+    PATIENCE,
     client::{Ask, Client, Via},
     origin::{Origin, Then, answer},
+    process::{Address, listening},
     scene::{API_KEY, SECRET, Scene, Setup, TOKEN, ok},
 };
 
@@ -140,6 +148,80 @@ fn the_line_of_each_request_can_be_left_out() {
         assert!(!ended.err.contains("countersign::access"), "{top}: {ended:?}");
         assert!(ended.err.contains("listening"), "{top}: {ended:?}");
     }
+}
+
+#[test]
+fn what_is_no_request_has_a_line_without_its_bytes() {
+    let scene = Setup::new().top("[limits]\nheader_timeout = \"200ms\"").start_ok();
+    for (bytes, status, code) in [
+        // TLS to the port that speaks none.
+        ("\x16\x03\x01\x02\0\x01\0canary".to_owned(), 400, "bad-request"),
+        (format!("GET /canary HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(70_000)), 431, "headers-too-large"),
+        ("GET /canary HTT".to_owned(), 408, "header-timeout"),
+    ] {
+        let mut client = Client::connect(scene.proxy.address()).unwrap();
+        client.send(bytes.as_bytes()).unwrap();
+        assert_eq!(client.answer("GET").unwrap().status, status);
+        let event = scene.proxy.process().find(|line| {
+            let event: Value = serde_json::from_str(line).ok()?;
+            (event["target"] == "countersign::server" && event["code"] == code).then_some(event)
+        });
+        let event = event.expect("the proxy runs");
+        assert_eq!((&event["level"], &event["status"]), (&"INFO".into(), &status.into()), "{event}");
+    }
+    let ended = scene.proxy.terminate();
+    assert!(!ended.err.contains("canary"), "{ended:?}");
+}
+
+/// A process whose standard error is read by hand or not at all; it ends with the test.
+struct Unheard(Child);
+
+impl Drop for Unheard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_no_request() {
+    /// Each is two lines of diagnostics; a pipe holds 64 KiB.
+    const COUNT: usize = 1000;
+    let (origin, launch) = Setup::new().top("log.filter = \"debug\"").prepare(ok);
+    let mut proxy = Unheard(launch.command().stderr(Stdio::piped()).spawn().unwrap());
+    let mut log = BufReader::new(proxy.0.stderr.take().unwrap());
+    let mut line = String::new();
+    let address = loop {
+        line.clear();
+        assert_ne!(log.read_line(&mut line).unwrap(), 0, "it starts");
+        if let Some(Address::Tcp(address)) = listening(&line) {
+            break address;
+        }
+    };
+    // From here on nothing is read, and the pipe fills up.
+    for _ in 0..COUNT {
+        let mut client = Client::connect(address).unwrap();
+        client.send(b"hello\r\n\r\n").unwrap();
+        assert_eq!(client.answer("GET").unwrap().status, 400);
+    }
+    for via in Via::ALL {
+        assert_eq!(via.exchange(address, &Ask::new("GET", "/a")).unwrap().status, 200);
+        crate::support::scene::assert_signed(&origin.next());
+    }
+    // Nor does it keep the process.
+    let sent = Command::new("sh").args(["-c", "kill \"$0\"", &proxy.0.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+    let deadline = Instant::now() + PATIENCE;
+    let ended = loop {
+        if let Some(ended) = proxy.0.try_wait().unwrap() {
+            break ended;
+        }
+        assert!(Instant::now() < deadline, "it waits for somebody to read its log");
+        thread::yield_now();
+    };
+    assert_eq!(ended.code(), Some(0));
+    let held: usize = log.lines().map_while(Result::ok).map(|line| line.len()).sum();
+    assert!(held > 60_000, "the pipe was full: {held}");
 }
 
 #[test]

@@ -18,6 +18,7 @@
 //! | `upstream` | TLS, kept connections, sending again, and no answer at all |
 //! | `process` | start, listeners, what is no request, health, drain and end |
 //! | `logs` | one line a request, and no secret at any level |
+//! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
 //! | `refusals` | every refusal is provoked, and documented |
 //!
 //! `support` is what they share: it starts programs, plays the stage and the client, and speaks with the verifiers.
@@ -30,7 +31,6 @@
     reason = "in a test a panic is how a failure is told, and what helps to understand it is printed"
 )]
 
-#[allow(dead_code, reason = "what starts and drives the proxy waits for the topics that do so")]
 mod support;
 
 mod agreement;
@@ -39,6 +39,7 @@ mod bodies;
 mod clients;
 mod container;
 mod credentials;
+mod demo;
 mod guarding;
 mod headers;
 mod instruments;

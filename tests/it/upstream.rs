@@ -67,6 +67,20 @@ fn an_untrusted_root_is_refused() {
 }
 
 #[test]
+fn the_platforms_roots_are_trusted() {
+    let origin = Origin::tls(&[NAME], ok);
+    let port = origin.address().port();
+    let text = format!(
+        "listen = \"127.0.0.1:0\"\nadmin = \"off\"\n[[stage]]\nurl = \"https://{NAME}/prod\"\n\
+         connect_to = \"127.0.0.1:{port}\"\n"
+    );
+    let ca = origin.ca().to_str().unwrap();
+    let proxy = Launch::config(&text).keys(ACCESS_KEY, SECRET).variable("SSL_CERT_FILE", ca).start();
+    assert_eq!(Via::Http1.exchange(proxy.address(), &Ask::new("GET", "/a")).unwrap().status, 200);
+    assert_eq!(origin.next().tls.as_ref().unwrap().name.as_deref(), Some(NAME));
+}
+
+#[test]
 fn a_certificate_for_another_name_is_refused() {
     for names in [&["elsewhere.example"][..], &["127.0.0.1"], &["*.us-west-2.amazonaws.com"]] {
         let options =

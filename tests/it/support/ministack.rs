@@ -33,23 +33,19 @@ pub struct Ministack {
 /// A user's long-lived credentials.
 #[derive(Debug, Clone, serde::Deserialize)]
 pub struct User {
-    /// `arn:aws:iam::000000000000:user/NAME`
-    pub arn: String,
     /// `AKIA…`
     pub access_key: String,
     /// The secret access key.
     pub secret: String,
 }
 
-/// What `tests/python/ministack_stack.py deploy` made.
+/// What tests need of that which `tests/python/ministack_stack.py deploy` made.
 #[derive(Debug, Clone, serde::Deserialize)]
 pub struct Stack {
     /// `http://ID.execute-api.localhost:PORT/prod`
     pub url: String,
     /// The API's id.
     pub api_id: String,
-    /// The API key's id.
-    pub api_key_id: String,
     /// The API key.
     pub api_key: String,
     /// Where it was deployed, and what must be signed for.
@@ -112,11 +108,6 @@ impl Ministack {
     /// Where it listens, for `AWS_ENDPOINT_URL` and `connect_to`.
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// What it wrote.
-    pub fn output(&self) -> String {
-        self.running.output()
     }
 
     /// `tests/python/ministack_stack.py` with this argument, pointed here.

@@ -4,7 +4,7 @@ use std::{
     fmt,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard},
     thread,
@@ -217,12 +217,8 @@ impl Launch {
         self
     }
 
-    /// HOME, and the directory it is started in.
-    pub fn home(&self) -> &Path {
-        self.home.path()
-    }
-
-    fn command(&self) -> Command {
+    /// How it is started, for a test that wants its streams otherwise; HOME is there for as long as this is.
+    pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
         command.args(&self.arguments).env_clear().current_dir(self.home.path()).stdin(Stdio::null());
         command.env("HOME", self.home.path()).envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
