@@ -152,6 +152,7 @@ impl Current {
 
     /// One whose source failed, and in a way that lasts.
     #[cfg(test)]
+    #[must_use]
     pub fn failed() -> Self {
         let current = Self::new();
         current.fail(Problem::new(Kind::Command, "it failed", "mend it"));

@@ -161,7 +161,7 @@ mod tests {
             r"to\u002fken+==",
             r"\u0074o\/ken+==",
             r#"quo\"te\\\\key"#,
-            r#"quo\u0022te\u005c\u005Ckey"#,
+            r"quo\u0022te\u005c\u005Ckey",
             r#"quo"te\\key"#,
         ] {
             let wanted = format!("<{}>", "*".repeat(text.len()));

@@ -16,6 +16,7 @@ use http::{Request, Response};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
+use tokio::task::AbortHandle;
 
 use super::{
     body::{AnswerBody, Chunks},
@@ -31,6 +32,9 @@ use crate::{
 /// How long an idle connection is kept. API Gateway does not say how long it keeps its end; any pooled connection may
 /// be dead, and `attempt` knows what to do then.
 const KEEP: Duration = Duration::from_secs(55);
+/// How long a kept connection may take to be ready. One that is not by then is still being written to: the stage
+/// answered before it had read the request.
+const READY: Duration = Duration::from_millis(100);
 
 /// The connections to one stage.
 pub struct Pool {
@@ -40,15 +44,27 @@ pub struct Pool {
 }
 
 struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+/// A connection and the task that drives it.
+struct Connection {
     sender: SendRequest<Chunks>,
     traffic: Rc<Traffic>,
-    since: Instant,
+    task: AbortHandle,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // By itself the task would first end what it writes, and a stage that answered early may never read that.
+        self.task.abort();
+    }
 }
 
 /// A connection that is in use; dropped, it is closed.
 pub(super) struct Lease {
-    sender: SendRequest<Chunks>,
-    traffic: Rc<Traffic>,
+    connection: Connection,
     pool: Weak<Pool>,
     reused: bool,
 }
@@ -81,13 +97,14 @@ impl Pool {
             // Boxed because it is rare and large: every request would carry its room.
             None => Box::pin(self.connect()).await?,
         };
-        lease.traffic.begin();
-        let sending = lease.sender.try_send_request(request);
-        let response = match within(self.timeouts.first_byte, &lease.traffic, sending).await {
+        let Connection { sender, traffic, .. } = &mut lease.connection;
+        traffic.begin();
+        let sending = sender.try_send_request(request);
+        let response = match within(self.timeouts.first_byte, traffic, sending).await {
             Ok(Ok(response)) => response,
             Ok(Err(mut error)) => {
                 let unsent = error.take_message().is_some();
-                let maybe_stale = lease.reused && !lease.traffic.is_answered();
+                let maybe_stale = lease.reused && !traffic.is_answered();
                 return Err(broken(error.into_error(), unsent, maybe_stale));
             }
             Err(coarse::Elapsed) => return Err(Failure::FirstByteTimeout),
@@ -99,45 +116,56 @@ impl Pool {
 
     async fn take(self: &Rc<Self>) -> Option<Lease> {
         loop {
-            let Idle { mut sender, traffic, since } = self.idle.borrow_mut().pop()?;
-            // It may be a moment behind: the answer's last piece arrived, and its task has yet to see that.
-            let usable = since.elapsed() < KEEP && (sender.is_ready() || sender.ready().await.is_ok());
-            if usable {
-                return Some(Lease { sender, traffic, pool: Rc::downgrade(self), reused: true });
+            let Idle { mut connection, since } = self.idle.borrow_mut().pop()?;
+            if since.elapsed() >= KEEP {
+                continue;
             }
+            // It may be a moment behind: the answer's last piece arrived, and its task has yet to see that.
+            if !connection.sender.is_ready() {
+                match coarse::timeout(READY, connection.sender.ready()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => continue,
+                    // One such wait is enough for a request: it goes over a new connection.
+                    Err(coarse::Elapsed) => return None,
+                }
+            }
+            return Some(Lease { connection, pool: Rc::downgrade(self), reused: true });
         }
     }
 
     async fn connect(self: &Rc<Self>) -> Result<Lease, Failure> {
         let stream = self.dialer.dial().await?;
         let traffic = stream.traffic();
-        let (sender, connection) = http1::Builder::new()
+        let (sender, driver) = http1::Builder::new()
             .max_buf_size(128 << 10)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|source| Failure::Broken { sent: Sent::Nothing, source })?;
         // The task notices by itself when the stage closes an idle connection.
-        tokio::task::spawn_local(async move {
-            if let Err(error) = connection.await {
+        let task = tokio::task::spawn_local(async move {
+            if let Err(error) = driver.await {
                 tracing::debug!(%error, "a connection to the stage ended");
             }
         });
-        Ok(Lease { sender, traffic, pool: Rc::downgrade(self), reused: false })
+        let connection = Connection { sender, traffic, task: task.abort_handle() };
+        Ok(Lease { connection, pool: Rc::downgrade(self), reused: false })
     }
 
     /// Closes what has been idle for too long.
     pub fn sweep(&self) {
-        self.idle.borrow_mut().retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < KEEP);
+        self.idle
+            .borrow_mut()
+            .retain(|idle| !idle.connection.sender.is_closed() && idle.since.elapsed() < KEEP);
     }
 }
 
 impl Lease {
     pub(super) fn give_back(self) {
-        let Self { sender, traffic, pool, .. } = self;
+        let Self { connection, pool, .. } = self;
         if let Some(pool) = pool.upgrade()
-            && !sender.is_closed()
+            && !connection.sender.is_closed()
         {
-            pool.idle.borrow_mut().push(Idle { sender, traffic, since: Instant::now() });
+            pool.idle.borrow_mut().push(Idle { connection, since: Instant::now() });
         }
     }
 }

@@ -165,6 +165,14 @@ fn a_fragment_is_refused() {
     // One that only an escape holds is none, and a header may hold what it likes.
     let request = scene.sent(Via::Http1, &Ask::new("GET", "/a%23b?c=%23").header("x-a", "#"));
     assert_eq!(request.target(), b"/prod/a%23b?c=%23");
+    // Where it is cut off unseen it does not leave either.
+    let mut client = Client::connect(scene.proxy.address()).unwrap();
+    let both = [Ask::new("GET", "/first").bytes(), Ask::new("GET", "/second#b").bytes()].concat();
+    client.send(&both).unwrap();
+    for target in [b"/prod/first".as_slice(), b"/prod/second"] {
+        assert_eq!(client.answer("GET").unwrap().status, 200);
+        assert_eq!(scene.origin.next().target(), target);
+    }
     // Nor does one stick to the connection's next request.
     let mut client = Client::connect(scene.proxy.address()).unwrap();
     for (target, status) in [("/a#b", 400), ("/a", 200), ("/b#", 400), ("/b", 200)] {

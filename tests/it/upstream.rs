@@ -387,6 +387,28 @@ fn a_slow_upload_is_not_cut() {
 }
 
 #[test]
+fn a_stage_that_answers_before_it_reads_holds_up_no_other_request() {
+    let (go, gone) = mpsc::channel::<()>();
+    let gone = Mutex::new(gone);
+    let options = Options { answer_at_head: true, ..Options::default() };
+    let rule = "route = [{ path = \"/*\", auth = \"none\" }]";
+    let scene = Setup::new().plain().stage(rule).origin(options).start(move |request, reply| {
+        ok(request, reply)?;
+        if request.target() == b"/prod/upload" {
+            // The connection stays open, and nothing more is read from it.
+            let _ = gone.lock().unwrap().recv();
+        }
+        Ok(Then::Keep)
+    });
+    for via in Via::ALL {
+        let upload = scene.sent(via, &Ask::new("PUT", "/upload").body(vec![b'x'; 9 << 20]));
+        let next = scene.sent(via, &Ask::new("GET", "/next"));
+        assert_ne!(next.connection, upload.connection);
+        go.send(()).unwrap();
+    }
+}
+
+#[test]
 fn what_is_not_http_is_no_answer() {
     let scene = Setup::new().start(|request, reply| {
         reply.send(match request.target() {
