@@ -28,7 +28,7 @@ const FULL: usize = 32 << 10;
 /// How long a line may wait in a buffer that is not full.
 const HELD: Duration = Duration::from_millis(100);
 /// Buffers that may wait for the writer. When it cannot keep up, lines are dropped rather than requests held up.
-const WAITING: usize = 64;
+const WAITING: usize = 16;
 /// A thread whose buffer is this full while the writer takes no more drops what is in it.
 const MOST: usize = 8 * FULL;
 /// How long the end may wait for the last lines to be taken.
