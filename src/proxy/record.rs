@@ -77,7 +77,7 @@ where
     fn call(&mut self, incoming: Incoming) -> Self::Future {
         let Incoming { request, caller, fragment } = incoming;
         let (parts, body) = request.into_parts();
-        let record = Rc::new(telemetry::Record::start(parts.method.clone(), parts.uri.clone()));
+        let record = Rc::new(telemetry::Record::start(parts.method.clone(), parts.uri.path()));
         let received =
             Received { parts: Box::new(parts), body, caller, fragment, record: Rc::clone(&record) };
         Recording { inner: self.next.call(received), record: Some(record) }

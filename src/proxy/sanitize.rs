@@ -21,7 +21,7 @@
 
 use std::rc::Rc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
 use hyper::body::Incoming as HyperBody;
 
@@ -67,7 +67,7 @@ impl Step for Sanitize {
     type Out = Sanitized;
 
     fn apply(&self, routed: Routed) -> Result<Sanitized, Refusal> {
-        let Routed { received, local_host, stage, auth, below } = routed;
+        let Routed { received, mut local_host, stage, auth, below } = routed;
         let (mut parts, body) = (*received.parts, received.body);
         expect_continue_at_most(&parts.headers)?;
         let target = forwarded_target(&parts.uri, &stage.config.url.path, below)?;
@@ -78,6 +78,8 @@ impl Step for Sanitize {
             method_in_capitals(&parts.method)?;
             fold_signed_values(&mut parts.headers, &stage.config.signed_headers)?;
         }
+        parts.headers.remove(header::HOST);
+        let_go_of_the_buffer(&mut parts.headers, &mut local_host);
         parts.headers.insert(header::HOST, stage.host.clone());
         let (method, headers, record) = (parts.method, parts.headers, received.record);
         let head = Box::new(Head { method, target, headers, stage, auth, local_host, record });
@@ -243,10 +245,27 @@ fn fold_signed_values(headers: &mut HeaderMap, extra: &[HeaderName]) -> Result<(
     Ok(())
 }
 
+/// Copies the values that stay, which are slices of the buffer that hyper read the request into, to a place of their
+/// own, all in one. While any slice is held hyper cannot use that buffer again: it would take another 8 KiB for each
+/// connection with a request under way.
+fn let_go_of_the_buffer(headers: &mut HeaderMap, local_host: &mut HeaderValue) {
+    let length = headers.values().map(HeaderValue::len).sum::<usize>() + local_host.len();
+    let mut text = BytesMut::with_capacity(length);
+    headers.values().chain([&*local_host]).for_each(|value| text.extend_from_slice(value.as_bytes()));
+    let mut text = text.freeze();
+    for value in headers.values_mut().chain([local_host]) {
+        let copied = HeaderValue::from_maybe_shared(text.split_to(value.len()));
+        let mut copied = copied.expect("the bytes of a valid value are a valid value");
+        copied.set_sensitive(value.is_sensitive());
+        *value = copied;
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{fold_signed_values, forwarded_target, is_owned, method_in_capitals};
+    use super::{fold_signed_values, forwarded_target, is_owned, let_go_of_the_buffer, method_in_capitals};
     use crate::{config::Auth, proxy::refusal::Code};
+    use bytes::Bytes;
     use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
     #[test]
@@ -269,6 +288,25 @@ mod tests {
         assert!(method_in_capitals(&Method::from_bytes(b"M-SEARCH").unwrap()).is_ok());
         let refused = method_in_capitals(&Method::from_bytes(b"get").unwrap()).unwrap_err();
         assert_eq!(refused.code, Code::MethodNotAllowed);
+    }
+
+    #[test]
+    fn a_request_under_way_does_not_hold_the_buffer_that_it_was_read_into() {
+        let buffer = Bytes::from(b"127.0.0.1:8080 secret two \xff".to_vec());
+        let value = |range| HeaderValue::from_maybe_shared(buffer.slice(range)).unwrap();
+        let mut headers = HeaderMap::new();
+        let mut sensitive = value(15..21);
+        sensitive.set_sensitive(true);
+        headers.append("a", sensitive);
+        headers.append("b", value(22..25));
+        headers.append("b", value(0..0));
+        headers.append("c", value(26..27));
+        let (before, mut host) = (headers.clone(), value(0..14));
+        let_go_of_the_buffer(&mut headers, &mut host);
+        assert_eq!((&headers, host.as_bytes()), (&before, &b"127.0.0.1:8080"[..]));
+        assert!(headers["a"].is_sensitive() && !headers["b"].is_sensitive());
+        drop(before);
+        assert!(buffer.is_unique());
     }
 
     #[test]

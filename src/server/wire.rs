@@ -223,6 +223,9 @@ impl AsyncRead for Wire {
         let this = self.get_mut();
         let before = buf.filled().len();
         if this.read_ahead(buf) {
+            // With what followed it: after a first read of a few bytes hyper would double its buffer, for good. An
+            // end or an error is met again with the next read.
+            let _ = Pin::new(&mut this.conn).poll_read(cx, buf);
             this.saw(&buf.filled()[before..]);
             return Poll::Ready(Ok(()));
         }

@@ -8,7 +8,7 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use http::{HeaderValue, Method, Uri};
+use http::{HeaderValue, Method};
 
 /// The `tracing` target of the one line a request.
 pub const ACCESS: &str = "countersign::access";
@@ -53,7 +53,8 @@ pub struct Record {
     started: Instant,
     id: RequestId,
     method: Method,
-    uri: Uri,
+    /// A copy: the request's own is a slice of the buffer that it was read into.
+    path: Box<str>,
     /// The stage that was chosen.
     pub stage: OnceCell<Rc<str>>,
     /// The status that the client gets; 0 when it left before.
@@ -75,12 +76,12 @@ pub struct Record {
 impl Record {
     /// Starts the clock.
     #[must_use]
-    pub fn start(method: Method, uri: Uri) -> Self {
+    pub fn start(method: Method, path: &str) -> Self {
         Self {
             started: Instant::now(),
             id: RequestId::next(),
             method,
-            uri,
+            path: path.into(),
             stage: OnceCell::new(),
             status: Cell::new(0),
             refusal: Cell::new(None),
@@ -105,7 +106,7 @@ impl Drop for Record {
         tracing::info!(
             target: ACCESS,
             method = self.method.as_str(),
-            path = self.uri.path(),
+            path = &*self.path,
             status = u64::from(self.status.get()),
             micros = self.started.elapsed().as_micros() as u64,
             stage = self.stage.get().map(|name| &**name),
