@@ -6,6 +6,7 @@
 mod address;
 mod amount;
 mod name;
+mod origin;
 
 use std::{fmt, marker::PhantomData, str::FromStr};
 
@@ -19,6 +20,7 @@ pub(super) use address::is_host_name;
 pub use address::{Admin, AllowedHost, HostPort};
 pub use amount::{Count, Lifetime, Size, Wait};
 pub use name::{CommandLine, Mount, Region, SignedHeader};
+pub use origin::AllowedOrigin;
 pub(super) use name::{decoded_segments, is_dot_segment, is_path};
 
 use super::{Auth, CredentialSource, Listen, LogFormat, Retry, StageUrl, error::Mistake};
@@ -90,6 +92,7 @@ written!(
     StageUrl,
     Admin,
     AllowedHost,
+    AllowedOrigin,
     Count,
     HostPort,
     Lifetime,
