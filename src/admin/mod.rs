@@ -124,7 +124,9 @@ fn guard(request: &Request<Incoming>, local: Option<IpAddr>, allowed_hosts: &[St
 fn refuse(denied: &Denied) -> Response<Full<Bytes>> {
     // No setting lets a page in, so none is named.
     let hint = match denied.status() {
-        StatusCode::FORBIDDEN => "Type the address into the address bar of a browser, or ask with another program.".to_owned(),
+        StatusCode::FORBIDDEN => {
+            "Type the address into the address bar of a browser, or ask with another program.".to_owned()
+        }
         _ => denied.hint(),
     };
     let body = serde_json::json!({

@@ -71,17 +71,22 @@ impl Denied {
             Self::Origin(origin) => format!(
                 "If you trust that page, add \"{origin}\" to guard.allowed_origins (--allowed-origins={origin})."
             ),
-            Self::NullOrigin => "A sandboxed frame, a local file or a redirect hides a page's origin, and whatever \
+            Self::NullOrigin => {
+                "A sandboxed frame, a local file or a redirect hides a page's origin, and whatever \
                                  hides it looks alike. Serve the page from an address, and allow that in \
                                  guard.allowed_origins."
-                .to_owned(),
-            Self::SeveralOrigins | Self::BadOrigin(_) => {
-                "A browser sends one Origin, such as http://localhost:3000. Other programs need none.".to_owned()
+                    .to_owned()
             }
-            Self::Site(_) => "Type or paste the address into the address bar instead of following a link to it. A \
+            Self::SeveralOrigins | Self::BadOrigin(_) => {
+                "A browser sends one Origin, such as http://localhost:3000. Other programs need none."
+                    .to_owned()
+            }
+            Self::Site(_) => {
+                "Type or paste the address into the address bar instead of following a link to it. A \
                               page that you trust calls with fetch in mode cors, and its origin stands in \
                               guard.allowed_origins."
-                .to_owned(),
+                    .to_owned()
+            }
             Self::BadSite(_) => "Browsers set Sec-Fetch-Site. Other programs need none.".to_owned(),
         }
     }

@@ -35,11 +35,7 @@ use std::{fmt, net::Ipv6Addr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{
-    Denied,
-    host::split_port,
-    shown,
-};
+use super::{Denied, host::split_port, shown};
 
 /// Fetch Metadata section 2.3.
 pub const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -159,9 +155,8 @@ pub fn check(headers: &HeaderMap, scheme: &str, host: &[u8], allowed: &[Origin])
         (Some(b"null"), _) => Err(Denied::NullOrigin),
         (Some(origin), site) => {
             let Some(parts) = Parts::of(origin) else { return Err(Denied::BadOrigin(shown(origin))) };
-            let is_own = || {
-                split_port(host).is_some_and(|(name, port)| parts.is(&Parts::new(scheme, name, port)))
-            };
+            let is_own =
+                || split_port(host).is_some_and(|(name, port)| parts.is(&Parts::new(scheme, name, port)));
             match site {
                 _ if is_among(&parts, allowed) => Ok(()),
                 Site::Other(said) if is_own() => Err(Denied::Site(said)),
@@ -196,8 +191,9 @@ mod tests {
         if let Some(site) = site {
             headers.insert(SEC_FETCH_SITE, site.parse().unwrap());
         }
-        let allowed = ["http://localhost:3000", "https://app.example", "chrome-extension://abc", "http://[fd00::1]:9"]
-            .map(|text| Origin::parse(text).unwrap());
+        let allowed =
+            ["http://localhost:3000", "https://app.example", "chrome-extension://abc", "http://[fd00::1]:9"]
+                .map(|text| Origin::parse(text).unwrap());
         check(&headers, "http", b"localhost:8080", &allowed)
     }
 
@@ -214,7 +210,8 @@ mod tests {
             (other, &[]),
             (null, &[Some("same-origin")]),
         ] {
-            let sites = ["none", "same-origin", "same-site", "cross-site", "", "None", "same-origin ", "future"];
+            let sites =
+                ["none", "same-origin", "same-site", "cross-site", "", "None", "same-origin ", "future"];
             for site in std::iter::once(None).chain(sites.map(Some)) {
                 let found = verdict(origin, site);
                 assert_eq!(found.is_ok(), passing.contains(&site), "{origin:?} {site:?} {found:?}");

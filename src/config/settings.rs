@@ -17,8 +17,8 @@ use schemars::JsonSchema;
 use super::{
     Auth, CredentialSource, Listen, LogFormat, Retry, StageUrl,
     values::{
-        Admin, AllowedHost, AllowedOrigin, CommandLine, Count, HostPort, Lifetime, Mount, OneOrMany, Region, SignedHeader,
-        Size, Wait, one_or_many, secret,
+        Admin, AllowedHost, AllowedOrigin, CommandLine, Count, HostPort, Lifetime, Mount, OneOrMany, Region,
+        SignedHeader, Size, Wait, one_or_many, secret,
     },
 };
 use crate::secret::Secret;

@@ -60,7 +60,14 @@ pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
                 let cross_site = answer.response.headers().contains_key(header::SET_COOKIE)
                     && head.headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "cross-site");
                 let (stage, local_host, record) = (head.stage, head.local_host, head.record);
-                return Ok(Answered { response: answer.response, stage, local_host, record, secrets, cross_site });
+                return Ok(Answered {
+                    response: answer.response,
+                    stage,
+                    local_host,
+                    record,
+                    secrets,
+                    cross_site,
+                });
             }
             Err(failure) if !fresh && may_send_again(&failure, &request) => fresh = true,
             Err(failure) => return Err(failure.into()),

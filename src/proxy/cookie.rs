@@ -147,12 +147,18 @@ mod tests {
         for (cookie, expected) in [
             ("a=1", "a=1"),
             ("a=1;  HttpOnly ;Max-Age=5", "a=1;  HttpOnly ;Max-Age=5"),
-            ("a=\"x, y\"; Expires=Wed, 21 Oct 2026 07:28:00 GMT", "a=\"x, y\"; Expires=Wed, 21 Oct 2026 07:28:00 GMT"),
+            (
+                "a=\"x, y\"; Expires=Wed, 21 Oct 2026 07:28:00 GMT",
+                "a=\"x, y\"; Expires=Wed, 21 Oct 2026 07:28:00 GMT",
+            ),
             ("a=1; Domain=abc123.execute-api.us-west-2.amazonaws.com; HttpOnly", "a=1; HttpOnly"),
             ("a=1; domain = .Execute-API.us-west-2.amazonaws.com", "a=1"),
             ("a=1; Domain=amazonaws.com", "a=1"),
             ("a=1; Domain=zonaws.com", "a=1; Domain=zonaws.com"),
-            ("a=1; Domain=x.abc123.execute-api.us-west-2.amazonaws.com", "a=1; Domain=x.abc123.execute-api.us-west-2.amazonaws.com"),
+            (
+                "a=1; Domain=x.abc123.execute-api.us-west-2.amazonaws.com",
+                "a=1; Domain=x.abc123.execute-api.us-west-2.amazonaws.com",
+            ),
             ("a=1; Domain=example.com", "a=1; Domain=example.com"),
             ("a=1; Domain=", "a=1; Domain="),
             ("a=1; Secure; HttpOnly", "a=1; HttpOnly"),
@@ -161,7 +167,10 @@ mod tests {
             ("a=1; SameSite=None; Secure", "a=1; SameSite=Lax"),
             ("a=1; SameSite=Strict; Secure", "a=1; SameSite=Strict"),
             ("a=1; Secure; Partitioned; SameSite=none", "a=1; SameSite=Lax"),
-            ("__Secure-a=1; Secure; SameSite=None; Path=/prod", "__Secure-a=1; Secure; SameSite=None; Path=/orders"),
+            (
+                "__Secure-a=1; Secure; SameSite=None; Path=/prod",
+                "__Secure-a=1; Secure; SameSite=None; Path=/orders",
+            ),
             ("__Http-a=1; Secure; HttpOnly", "__Http-a=1; Secure; HttpOnly"),
             ("__Host-a=1; Secure; Path=/", "__Host-a=1; Secure; Path=/"),
             ("__HOST-a=1; Secure; Path=/", "__HOST-a=1; Secure; Path=/"),

@@ -174,7 +174,11 @@ fn an_unsafe_or_contradictory_setting_is_named_with_what_to_do() {
         ("guard.allowed_origins = [\"*\"]", "guard.allowed_origins", "every page"),
         ("guard.allowed_origins = [\"null\"]", "guard.allowed_origins", "alike"),
         ("guard.allowed_origins = [\"localhost:3000\"]", "guard.allowed_origins", "http://localhost:3000"),
-        ("guard.allowed_origins = [\"http://localhost:3000/\"]", "guard.allowed_origins", "http://localhost:3000\""),
+        (
+            "guard.allowed_origins = [\"http://localhost:3000/\"]",
+            "guard.allowed_origins",
+            "http://localhost:3000\"",
+        ),
         ("guard.allow_remote = \"yes\"", "guard.allow_remote", "boolean"),
         ("limits.max_body = \"300MiB\"", "limits.max_body", "max_buffered"),
         ("limits.max_buffered = \"1KB\"", "limits.max_buffered", "max_body"),

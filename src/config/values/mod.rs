@@ -20,8 +20,8 @@ pub(super) use address::is_host_name;
 pub use address::{Admin, AllowedHost, HostPort};
 pub use amount::{Count, Lifetime, Size, Wait};
 pub use name::{CommandLine, Mount, Region, SignedHeader};
-pub use origin::AllowedOrigin;
 pub(super) use name::{decoded_segments, is_dot_segment, is_path};
+pub use origin::AllowedOrigin;
 
 use super::{Auth, CredentialSource, Listen, LogFormat, Retry, StageUrl, error::Mistake};
 use crate::secret::Secret;

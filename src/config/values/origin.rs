@@ -31,7 +31,9 @@ impl FromStr for AllowedOrigin {
         }
         // Before anything is repeated in an error: what stands before the @ may be a password.
         if text.contains('@') {
-            return Err(Mistake::new("an origin has no user or password").fix("write scheme, host and port alone"));
+            return Err(
+                Mistake::new("an origin has no user or password").fix("write scheme, host and port alone")
+            );
         }
         let Some((scheme, rest)) = text.split_once("://") else {
             let host = text.split('/').next().unwrap_or_default();
@@ -130,9 +132,11 @@ mod tests {
             ("http://a b", "scheme, host and port"),
         ] {
             let mistake = text.parse::<AllowedOrigin>().expect_err(text);
-            assert!(format!("{mistake:?}").contains(part), "{text}: {mistake:?}");
+            let told = format!("{mistake} {}", mistake.fix.as_deref().unwrap_or_default());
+            assert!(told.contains(part), "{text}: {told}");
         }
-        for text in ["http://user:hunter2@a.example", "user:hunter2@a.example", "ws://user:hunter2@a.example"] {
+        for text in ["http://user:hunter2@a.example", "user:hunter2@a.example", "ws://user:hunter2@a.example"]
+        {
             let mistake = text.parse::<AllowedOrigin>().expect_err(text);
             assert!(!format!("{mistake:?}").contains("hunter2"), "{mistake:?}");
         }

@@ -154,10 +154,12 @@ pub(super) fn is_preflight(parts: &request::Parts, allowed: &[Origin]) -> bool {
 ///
 /// Refused (400) is what no browser asks: more than one method, or what is no method's or field's name.
 pub(super) fn answer_preflight(asked: &HeaderMap) -> Result<Response<AnswerBody>, Refusal> {
-    let wrong = |what| Refusal::because(Code::BadRequest, what).with_hint(
+    let wrong = |what| {
+        Refusal::because(Code::BadRequest, what).with_hint(
         "A CORS preflight names one method, and header fields with commas between them. To reach the stage, leave \
          Access-Control-Request-Method out.",
-    );
+    )
+    };
     let mut methods = asked.get_all(header::ACCESS_CONTROL_REQUEST_METHOD).iter();
     let (Some(method), None) = (methods.next(), methods.next()) else {
         return Err(wrong("The preflight asks for several methods."));
