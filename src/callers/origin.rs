@@ -1,8 +1,8 @@
 //! Could a page of another site have caused this request?
 //!
 //! Such a page cannot read an answer without leave, but a signed request has its effect unread, and a GET spends the
-//! credentials as a POST does. Browsers say where a request comes from in two fields that no page can set (Fetch, "forbidden
-//! request-header"): `Origin` (RFC 6454 section 7; with CORS, with forms and with WebSocket handshakes) and
+//! credentials as a POST does. Browsers say where a request comes from in two fields that no page can set (Fetch,
+//! "forbidden request-header"): `Origin` (RFC 6454 section 7; with CORS, with forms and with WebSocket handshakes) and
 //! `Sec-Fetch-Site` (Fetch Metadata section 2.3; with everything, images, scripts, frames and links too).
 //!
 //! | `Origin` | `Sec-Fetch-Site` | what it is | verdict |

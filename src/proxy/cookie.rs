@@ -3,11 +3,11 @@
 //!
 //! | attribute | becomes | why |
 //! |---|---|---|
-//! | `Domain` of the stage's host, or a parent of it | nothing | RFC 6265 section 5.3: it must match the host that answers |
+//! | `Domain` of the stage's host, or a parent of it | nothing | it must match the host that answers (RFC 6265 section 5.3) |
 //! | `Path` below the stage's path | the same below the mount | `/prod/a` is `/orders/a` here |
 //! | `Path` above the stage's path | the mount | what is for the whole stage is not for another stage beside it |
 //! | `Secure` | nothing | the local side is plain HTTP |
-//! | `SameSite=None` | `SameSite=Lax` | browsers take `None` with `Secure` alone; to cookies `localhost:3000` is the same site |
+//! | `SameSite=None` | `SameSite=Lax` | `None` asks for `Secure`; other ports of `localhost` are the same site |
 //! | `Partitioned` | nothing | it asks for `Secure` as well |
 //!
 //! Chrome and Firefox would keep a `Secure` cookie on `http://localhost`, but not on another name; Safari, curl and

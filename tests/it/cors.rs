@@ -96,7 +96,7 @@ fn a_preflight_is_answered_by_the_proxy() {
         // Nothing more is asked for, so nothing more is granted.
         let answer = scene.ask(via, &preflight(APP, "GET"));
         assert_eq!(answer.head.one("access-control-allow-headers"), None);
-        // Below no mount, and in a path that no request may have: what is asked is answered, what is sent is judged.
+        // As browsers with Private Network Access ask when a public page calls.
         let private = preflight(APP, "GET").header("access-control-request-private-network", "true");
         assert_eq!(scene.ask(via, &private).head.one("access-control-allow-private-network"), Some("true"));
     }
