@@ -9,6 +9,7 @@
 //! | [`config`] | flags, environment and file become one valid configuration |
 //! | [`server`] | accept, serve, drain |
 //! | [`proxy`] | the life of a request, a step a file |
+//! | [`callers`] | which callers may borrow the credentials: pure |
 //! | [`sigv4`] | canonical request, string to sign, signature: pure |
 //! | [`credentials`] | where the identity and the API key come from, and how they stay fresh |
 //! | [`upstream`] | the way to a stage: dialling, TLS, kept connections |
@@ -21,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod callers;
 pub mod cli;
 pub mod coarse;
 pub mod config;

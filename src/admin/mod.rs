@@ -2,13 +2,17 @@
 //!
 //! It runs on a thread of its own and holds up no request. `/healthz` says that the process answers, `/readyz` that a
 //! request would be served, or why not.
+//!
+//! It has the same guard as the proxy, see [`crate::callers`]: `Host` must be a name of this machine, such as the address
+//! that a load balancer or kubelet connects to, and no page of another site may ask. `guard.allowed_origins` lets pages
+//! call stages; here it lets in nobody.
 
 mod health;
 
 use std::{
     convert::Infallible,
     io,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
     sync::Arc,
     thread::JoinHandle,
     time::Duration,
@@ -23,6 +27,8 @@ use tokio::sync::{Semaphore, oneshot};
 
 pub use health::Health;
 
+use crate::callers::{Denied, host, origin};
+
 /// Connections at a time: this is for a few watchers, not for traffic.
 const MAX_CONNECTIONS: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,11 +41,12 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Binds and serves.
+    /// Binds and serves; `allowed_hosts` are taken in `Host` beside the names that this machine has anyway.
     ///
     /// # Errors
     /// When the address cannot be bound, or the system gives no thread.
-    pub fn start(address: SocketAddr, health: Arc<Health>) -> io::Result<Self> {
+    pub fn start(address: SocketAddr, health: Arc<Health>, allowed_hosts: &[String]) -> io::Result<Self> {
+        let allowed_hosts = Arc::from(allowed_hosts);
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -48,7 +55,7 @@ impl Admin {
         let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    served = serve(listener, health) => {
+                    served = serve(listener, health, allowed_hosts) => {
                         if let Err(error) = served {
                             tracing::error!(%error, "the admin listener ended");
                         }
@@ -73,7 +80,7 @@ impl Admin {
     }
 }
 
-async fn serve(listener: TcpListener, health: Arc<Health>) -> io::Result<()> {
+async fn serve(listener: TcpListener, health: Arc<Health>, allowed_hosts: Arc<[String]>) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
@@ -86,10 +93,14 @@ async fn serve(listener: TcpListener, health: Arc<Health>) -> io::Result<()> {
                 continue;
             }
         };
-        let health = Arc::clone(&health);
+        let (health, allowed_hosts) = (Arc::clone(&health), Arc::clone(&allowed_hosts));
+        let local = stream.local_addr().ok().map(|address| address.ip());
         tokio::spawn(async move {
             let answer = service_fn(|request: Request<Incoming>| {
-                let response = answer(&request, &health);
+                let response = match guard(&request, local, &allowed_hosts) {
+                    Ok(()) => answer(&request, &health),
+                    Err(denied) => refuse(&denied),
+                };
                 async { Ok::<_, Infallible>(response) }
             });
             let connection = http1::Builder::new()
@@ -104,6 +115,28 @@ async fn serve(listener: TcpListener, health: Arc<Health>) -> io::Result<()> {
     }
 }
 
+/// The same decisions as the proxy's; there is nothing here that a page of another origin may have.
+fn guard(request: &Request<Incoming>, local: Option<IpAddr>, allowed_hosts: &[String]) -> Result<(), Denied> {
+    let host = host::check(request.headers(), request.uri().authority(), local, allowed_hosts)?;
+    origin::check(request.headers(), "http", host.as_bytes(), &[])
+}
+
+fn refuse(denied: &Denied) -> Response<Full<Bytes>> {
+    // No setting lets a page in, so none is named.
+    let hint = match denied.status() {
+        StatusCode::FORBIDDEN => {
+            "Type the address into the address bar of a browser, or ask with another program.".to_owned()
+        }
+        _ => denied.hint(),
+    };
+    let body = serde_json::json!({
+        "error": denied.code(),
+        "message": denied.to_string(),
+        "hint": hint,
+    });
+    json(denied.status(), body.to_string())
+}
+
 fn answer(request: &Request<Incoming>, health: &Health) -> Response<Full<Bytes>> {
     let (status, body) = match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/healthz") => (StatusCode::OK, r#"{"status":"ok"}"#.to_owned()),
@@ -113,6 +146,10 @@ fn answer(request: &Request<Incoming>, health: &Health) -> Response<Full<Bytes>>
         }
         _ => (StatusCode::NOT_FOUND, r#"{"error":"not-found","hint":"/healthz, /readyz"}"#.to_owned()),
     };
+    json(status, body)
+}
+
+fn json(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(body + "\n"));
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -61,9 +61,11 @@ pub fn run(args: &HealthArgs) -> Result<ExitCode, HealthError> {
 
 async fn ask(address: SocketAddr) -> Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>> {
     let stream = TcpStream::connect(address).await?;
+    // Not the address that was asked for: what a "0.0.0.0" leads to is called 127.0.0.1.
+    let host = stream.peer_addr()?.to_string();
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let asking = async {
-        let request = Request::get("/readyz").header(header::HOST, address.to_string());
+        let request = Request::get("/readyz").header(header::HOST, host);
         let answer = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
         let status = answer.status();
         Ok((status, Limited::new(answer.into_body(), MOST).collect().await?.to_bytes()))

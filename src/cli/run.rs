@@ -77,7 +77,7 @@ fn serve(config: &Arc<Config>) -> Result<(), RunError> {
     let health = Health::new(config, &sources);
     let admin = match config.admin {
         Some(address) => Some(
-            Admin::start(address, Arc::clone(&health))
+            Admin::start(address, Arc::clone(&health), &config.guard.allowed_hosts)
                 .map_err(|source| RunError::Admin { address, source })?,
         ),
         None => None,

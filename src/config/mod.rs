@@ -33,7 +33,7 @@ pub use resolve::load;
 pub use settings::{Settings, StageSettings};
 pub use values::{Admin, Wait};
 
-use crate::secret::Secret;
+use crate::{callers::Origin, secret::Secret};
 
 /// Everything that is set, checked and complete.
 #[derive(Debug, Clone)]
@@ -70,6 +70,8 @@ pub enum Listen {
 pub struct Guard {
     /// Names accepted in `Host` beside the loopback ones: lower case, without a port.
     pub allowed_hosts: Vec<String>,
+    /// Web pages of these origins may call, beside those that were served through the proxy.
+    pub allowed_origins: Vec<Origin>,
 }
 
 /// Bounds on what clients may take. All durations and sizes are positive.

@@ -59,7 +59,10 @@ pub(super) fn resolve(given: &Given, file: Option<File>) -> Result<Config, Error
         listen: settings.listen,
         admin: settings.admin.0,
         workers: settings.workers.0,
-        guard: Guard { allowed_hosts: settings.guard.allowed_hosts.into_iter().map(|host| host.0).collect() },
+        guard: Guard {
+            allowed_hosts: settings.guard.allowed_hosts.into_iter().map(|host| host.0).collect(),
+            allowed_origins: settings.guard.allowed_origins.into_iter().map(|origin| origin.0).collect(),
+        },
         limits: Limits {
             max_body: limits.max_body.0,
             max_buffered: limits.max_buffered.0,

@@ -17,8 +17,8 @@ use schemars::JsonSchema;
 use super::{
     Auth, CredentialSource, Listen, LogFormat, Retry, StageUrl,
     values::{
-        Admin, AllowedHost, CommandLine, Count, HostPort, Lifetime, Mount, OneOrMany, Region, SignedHeader,
-        Size, Wait, one_or_many, secret,
+        Admin, AllowedHost, AllowedOrigin, CommandLine, Count, HostPort, Lifetime, Mount, OneOrMany, Region,
+        SignedHeader, Size, Wait, one_or_many, secret,
     },
 };
 use crate::secret::Secret;
@@ -86,6 +86,15 @@ pub struct GuardSettings {
     #[config(default = [])]
     #[config(layer_attr(arg(id = "guard.allowed_hosts", value_name = "NAME", value_delimiter = ',')))]
     pub allowed_hosts: Vec<AllowedHost>,
+
+    /// Web pages that may call, by their origin: `http://localhost:3000`.
+    ///
+    /// A page of any other origin is refused, whatever it sends; pages that are served through the proxy itself, the
+    /// address bar and programs other than browsers are not. For these origins the proxy answers CORS by itself, with
+    /// cookies. An origin is a scheme, a host and a port where it is not the scheme's own; there are no patterns.
+    #[config(default = [])]
+    #[config(layer_attr(arg(id = "guard.allowed_origins", value_name = "ORIGIN", value_delimiter = ',')))]
+    pub allowed_origins: Vec<AllowedOrigin>,
 
     /// Allow addresses that other machines reach: whoever reaches them calls the stages with your credentials.
     #[config(default = false)]

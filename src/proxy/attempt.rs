@@ -10,7 +10,7 @@
 
 use std::{rc::Rc, time::SystemTime};
 
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
 use super::{
     api_key::{API_KEY, Keyed},
@@ -21,6 +21,7 @@ use super::{
     stage::Stage,
 };
 use crate::{
+    callers::origin::SEC_FETCH_SITE,
     config::Retry,
     telemetry::Record,
     upstream::{AnswerBody, Failure, Sent},
@@ -34,6 +35,8 @@ pub struct Answered {
     pub(super) record: Rc<Record>,
     /// The secrets that were sent and that a refusal may echo: session token and API key.
     pub(super) secrets: [Option<HeaderValue>; 2],
+    /// The answer sets cookies, and a page of another site asked.
+    pub(super) cross_site: bool,
 }
 
 /// Signs and sends until there is an answer or a reason not to go on.
@@ -54,8 +57,17 @@ pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
                 let may_echo = answer.response.status().as_u16() >= 400;
                 let sent = |name| if may_echo { head.headers.get(name).cloned() } else { None };
                 let secrets = [sent(SECURITY_TOKEN), sent(API_KEY)];
+                let cross_site = answer.response.headers().contains_key(header::SET_COOKIE)
+                    && head.headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "cross-site");
                 let (stage, local_host, record) = (head.stage, head.local_host, head.record);
-                return Ok(Answered { response: answer.response, stage, local_host, record, secrets });
+                return Ok(Answered {
+                    response: answer.response,
+                    stage,
+                    local_host,
+                    record,
+                    secrets,
+                    cross_site,
+                });
             }
             Err(failure) if !fresh && may_send_again(&failure, &request) => fresh = true,
             Err(failure) => return Err(failure.into()),

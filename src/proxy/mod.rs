@@ -1,6 +1,6 @@
 //! The life of a request, top to bottom: [`chain`] lists the steps in order, one a line, each in a file of its name.
 //!
-//! `record > refuse > guard > route > sanitize > body > api_key > respond > attempt( identity > sign > forward )`
+//! `record > cors > refuse > guard > route > sanitize > body > api_key > respond > attempt( identity > sign > forward )`
 //!
 //! Each step takes the type that the step before it made and makes its own, so a chain in another order does not
 //! compile: nothing can be signed before the API key is in, or forwarded before the guard has seen it.
@@ -8,13 +8,14 @@
 //! | step | in | back |
 //! |---|---|---|
 //! | `record` | starts the clock, names the request | one line of log |
+//! | `cors` | whether a page of an allowed origin asks | what lets that page read the answer |
 //! | `refuse` | | a refusal of any step becomes the proxy's JSON answer |
 //! | `guard` | may this caller borrow the credentials? | |
 //! | `route` | the mount picks the stage, the first matching rule what is required | |
 //! | `sanitize` | what a hop must not pass on, and what the proxy owns, goes | |
 //! | `body` | read whole, hashed as it arrives, inside one budget | |
 //! | `api_key` | `x-api-key` goes in, before signing | |
-//! | `respond` | | echoed secrets are masked, `Location` points back here, the body streams |
+//! | `respond` | | echoed secrets are masked, `Location` and cookies point back here, the body streams |
 //! | `attempt` | decides to send, and to send again | |
 //!
 //! This module knows no command line and no admin listener; it emits records, and others listen.
@@ -22,6 +23,7 @@
 mod api_key;
 mod attempt;
 mod body;
+mod cookie;
 mod forward;
 mod guard;
 mod hop_by_hop;
@@ -42,7 +44,7 @@ mod target;
 use std::{convert::Infallible, rc::Rc};
 
 use http::Response;
-use tower::{Service, ServiceBuilder, layer::layer_fn, service_fn};
+use tower::{Service, ServiceBuilder, layer::layer_fn, service_fn, util::option_layer};
 
 pub use record::{AnswerOut, Caller, Incoming};
 pub use refusal::{Code, Fault, Refusal, reference};
@@ -54,14 +56,16 @@ use step::StepLayer;
 pub fn chain(
     shared: &Rc<Shared>,
 ) -> impl Service<Incoming, Response = Response<AnswerOut>, Error = Infallible> + Clone + use<> {
-    let last = Rc::clone(shared);
+    let (first, last) = (Rc::clone(shared), Rc::clone(shared));
     ServiceBuilder::new()
         // Outermost, so that refusals are recorded too.
         .layer(layer_fn(record::Record::new))
-        // Directly inside it: whatever refuses further in is answered here, in one form.
+        // Outside of refusals too, since a page that may call is to read them. Not there without allowed origins.
+        .layer(option_layer(guard::cors::layer(shared)))
+        // Directly inside them: whatever refuses further in is answered here, in one form.
         .layer(layer_fn(refuse::Refuse::new))
         // First of the deciding steps: nothing is looked at, let alone spent, for a caller who may not ask.
-        .layer(StepLayer(guard::Guard::new(shared)))
+        .layer(layer_fn(move |next| guard::Guard::new(next, &first)))
         // Before anything depends on a stage's settings.
         .layer(StepLayer(route::Route::new(shared)))
         // Before anything of ours goes in, so that what the client names cannot strip it.

@@ -115,7 +115,7 @@ pub struct AnswerOut {
 }
 
 impl AnswerOut {
-    /// Whether the proxy itself says no, perhaps before it read the request's body.
+    /// Whether the proxy itself answers, perhaps before it read the request's body.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
         matches!(self.body, AnswerBody::Own(_))

@@ -88,6 +88,9 @@ codes! {
     HostNotAllowed "host-not-allowed" MISDIRECTED_REQUEST Client
         "The Host is not a name of this machine, so a web page may have been led here."
         "Use localhost, or add the name to guard.allowed_hosts."
+    OriginNotAllowed "origin-not-allowed" FORBIDDEN Client
+        "A web page of another site caused the request, by Origin or Sec-Fetch-Site."
+        "Add the page's origin to guard.allowed_origins if you trust it. Programs other than browsers send neither."
     MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED Client
         "CONNECT and TRACE are never forwarded, and a method with lower-case letters is never signed: verifiers disagree about it."
         "This is a reverse proxy: send requests to its address. An AWS SDK is pointed at it with AWS_ENDPOINT_URL_<SERVICE> or endpoint_url."

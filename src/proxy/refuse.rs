@@ -38,7 +38,7 @@ impl<S> Refuse<S> {
 
 impl<S> Service<Received> for Refuse<S>
 where
-    S: Service<Received, Response = Response<MaskedBody>, Error = Refusal>,
+    S: Service<Received, Response = Response<AnswerBody>, Error = Refusal>,
 {
     type Response = Response<AnswerBody>;
     type Error = Infallible;
@@ -68,14 +68,14 @@ pin_project! {
 
 impl<F> Future for Refusing<F>
 where
-    F: Future<Output = Result<Response<MaskedBody>, Refusal>>,
+    F: Future<Output = Result<Response<AnswerBody>, Refusal>>,
 {
     type Output = Result<Response<AnswerBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let answer = match ready!(this.inner.poll(cx)) {
-            Ok(response) => response.map(AnswerBody::Stage),
+            Ok(response) => response,
             Err(refusal) => {
                 this.record.refusal.set(Some((refusal.code.as_str(), refusal.code.fault().as_str())));
                 answer(&refusal, this.record.id().as_str(), *this.bodiless)
@@ -112,7 +112,7 @@ fn answer(refusal: &Refusal, request_id: &str, bodiless: bool) -> Response<Answe
 pub enum AnswerBody {
     /// As it comes from the stage.
     Stage(MaskedBody),
-    /// A refusal's.
+    /// A refusal's, or a preflight's.
     Own(Full<Bytes>),
 }
 

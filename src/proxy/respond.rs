@@ -1,5 +1,5 @@
 //! The stage's answer on its way back: hop-by-hop fields go, `Location` into the stage points back at the proxy,
-//! secrets that a refusal echoes are masked, and the body streams as it comes. One that the stage cuts short ends in
+//! and so do cookies, secrets that a refusal echoes are masked, and the body streams as it comes. One that the stage cuts short ends in
 //! an error for the client too, never as a short success.
 
 use std::{
@@ -14,7 +14,12 @@ use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::{
-    api_key::Keyed, attempt::Answered, hop_by_hop::remove_hop_by_hop, mask::Mask, refusal::Refusal,
+    api_key::Keyed,
+    attempt::Answered,
+    cookie::{self, bring_home},
+    hop_by_hop::remove_hop_by_hop,
+    mask::Mask,
+    refusal::Refusal,
     stage::Stage,
 };
 use crate::upstream::{AnswerBody, Cut};
@@ -70,7 +75,7 @@ impl<F: Future<Output = Result<Answered, Refusal>>> Future for Responding<F> {
 }
 
 fn respond(answered: Answered) -> Response<MaskedBody> {
-    let Answered { response, stage, local_host, record, secrets } = answered;
+    let Answered { response, stage, local_host, record, secrets, cross_site } = answered;
     let (mut parts, body) = response.into_parts();
     remove_hop_by_hop(&mut parts.headers);
     if let Some(id) = GATEWAY_IDS.iter().find_map(|name| parts.headers.get(name)) {
@@ -78,6 +83,8 @@ fn respond(answered: Answered) -> Response<MaskedBody> {
         let _ = record.gateway_id.set(id.clone());
     }
     point_back(&mut parts.headers, &stage, &local_host);
+    let (url, mount) = (&stage.config.url, &stage.config.mount);
+    bring_home(&mut parts.headers, &cookie::Places { host: &url.host, path: &url.path, mount, cross_site });
     let echoes = parts.status.is_client_error() || parts.status.is_server_error();
     let secrets = secrets.iter().flatten().map(HeaderValue::as_bytes);
     let mask = if echoes { Mask::new(secrets) } else { None };

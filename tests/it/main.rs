@@ -14,6 +14,9 @@
 //! | `bodies` | request bodies: bounded, whole, with an exact length, never changed |
 //! | `responses` | answers: as they are and as they come; cut ones, `Location`, echoed secrets |
 //! | `credentials` | which keys sign, and what happens without any |
+//! | `pages` | what web pages can cause: refused by origin and site, on the admin listener too |
+//! | `cors` | pages of allowed origins: preflights, readable answers and refusals |
+//! | `cookies` | a stage's cookies are kept for the proxy |
 //! | `guarding` | who may borrow the credentials: hosts, methods, addresses |
 //! | `upstream` | TLS, kept connections, sending again, and no answer at all |
 //! | `process` | start, listeners, what is no request, health, drain and end |
@@ -38,6 +41,8 @@ mod architecture;
 mod bodies;
 mod clients;
 mod container;
+mod cookies;
+mod cors;
 mod credentials;
 mod demo;
 mod guarding;
@@ -45,6 +50,7 @@ mod headers;
 mod instruments;
 mod logs;
 mod ministack;
+mod pages;
 mod process;
 mod refusals;
 mod responses;

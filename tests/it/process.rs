@@ -23,7 +23,7 @@ fn config(top: &str) -> Launch {
 }
 
 /// Where the admin listener is.
-fn admin(process: &Running) -> SocketAddr {
+pub fn admin(process: &Running) -> SocketAddr {
     let address = |line: &str| {
         let (_, after) = line.split_once("admin on http://")?;
         after.split('"').next()?.trim().parse().ok()

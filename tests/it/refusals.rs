@@ -98,6 +98,7 @@ fn provoke(code: Code) -> Answer {
         Code::HeadersTooLarge => usual(&get("/a").header("x-large", "x".repeat(70_000))),
         Code::BadRequest => usual(&get("/a").header("Host", "localhost")),
         Code::HostNotAllowed => usual(&get("/a").header("host", "evil.example")),
+        Code::OriginNotAllowed => usual(&get("/a").header("origin", "https://evil.example")),
         Code::MethodNotAllowed => usual(&Ask::new("TRACE", "/a")),
         Code::MethodOverride => usual(&get("/a").header("x-http-method-override", "DELETE")),
         Code::BadTarget => usual(&get("/a#b")),

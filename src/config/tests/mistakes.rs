@@ -171,6 +171,14 @@ fn an_unsafe_or_contradictory_setting_is_named_with_what_to_do() {
         ("workers = 5000", "workers", "too many"),
         ("guard.allowed_hosts = [\"http://devbox:80/\"]", "guard.allowed_hosts", "devbox"),
         ("guard.allowed_hosts = [\"*.example.com\"]", "guard.allowed_hosts", "patterns"),
+        ("guard.allowed_origins = [\"*\"]", "guard.allowed_origins", "every page"),
+        ("guard.allowed_origins = [\"null\"]", "guard.allowed_origins", "alike"),
+        ("guard.allowed_origins = [\"localhost:3000\"]", "guard.allowed_origins", "http://localhost:3000"),
+        (
+            "guard.allowed_origins = [\"http://localhost:3000/\"]",
+            "guard.allowed_origins",
+            "http://localhost:3000\"",
+        ),
         ("guard.allow_remote = \"yes\"", "guard.allow_remote", "boolean"),
         ("limits.max_body = \"300MiB\"", "limits.max_body", "max_buffered"),
         ("limits.max_buffered = \"1KB\"", "limits.max_buffered", "max_body"),
@@ -203,6 +211,7 @@ fn what_is_safe_is_taken() {
         "limits = { max_body = \"300MB\", max_buffered = \"300MiB\" }",
         "limits.header_timeout = \"1h 30m\"",
         "log.filter = \"warn,countersign::proxy=debug,hyper=off\"",
+        "guard.allowed_origins = [\"http://localhost:3000\", \"https://app.example.com\", \"moz-extension://a-b\"]",
         "guard.allowed_hosts = [\"DevBox\", \"::1\", \"10.0.0.1\"]",
     ] {
         if let Err(error) = from_file(&format!("{text}\n{STAGE}")) {

@@ -45,6 +45,7 @@ fn rows() -> Vec<Row> {
         row!("admin", "off", "127.0.0.1:2", r#""[::1]:3""#, "", |c| format!("{:?}", c.admin), "None"),
         row!("workers", "2", "3", "4", "", |c| c.workers.to_string(), "2"),
         row!("guard.allowed_hosts", "A.example", "b.example,bb.example", r#"["c.example"]"#, "", |c| format!("{:?}", c.guard.allowed_hosts), r#"["a.example"]"#),
+        row!("guard.allowed_origins", "HTTP://Localhost:3000,https://a.example:443", "https://b.example", r#"["http://c.example"]"#, "", |c| c.guard.allowed_origins.iter().map(|origin| format!("{origin} ")).collect(), "http://localhost:3000 https://a.example "),
         row!("limits.max_body", "1MiB", "2MB", r#""3 MiB""#, "", |c| c.limits.max_body.to_string(), "1048576"),
         row!("limits.max_buffered", "11MiB", "12MiB", "13631488", "", |c| c.limits.max_buffered.to_string(), "11534336"),
         row!("limits.buffer_wait", "1s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.buffer_wait), "1s"),
@@ -236,7 +237,7 @@ fn the_defaults_are_the_documented_ones() {
         shown,
         "[Tcp(127.0.0.1:8080)] Some(127.0.0.1:8081) 1 Log { format: None, filter: \"info\", access: true }"
     );
-    assert!(config.guard.allowed_hosts.is_empty());
+    assert!(config.guard.allowed_hosts.is_empty() && config.guard.allowed_origins.is_empty());
     assert_eq!(format!("{:?}", config.stages[0].retry), "Safe");
 }
 

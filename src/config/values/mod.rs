@@ -6,6 +6,7 @@
 mod address;
 mod amount;
 mod name;
+mod origin;
 
 use std::{fmt, marker::PhantomData, str::FromStr};
 
@@ -20,6 +21,7 @@ pub use address::{Admin, AllowedHost, HostPort};
 pub use amount::{Count, Lifetime, Size, Wait};
 pub use name::{CommandLine, Mount, Region, SignedHeader};
 pub(super) use name::{decoded_segments, is_dot_segment, is_path};
+pub use origin::AllowedOrigin;
 
 use super::{Auth, CredentialSource, Listen, LogFormat, Retry, StageUrl, error::Mistake};
 use crate::secret::Secret;
@@ -90,6 +92,7 @@ written!(
     StageUrl,
     Admin,
     AllowedHost,
+    AllowedOrigin,
     Count,
     HostPort,
     Lifetime,
