@@ -16,6 +16,7 @@ use super::{
     api_key::{API_KEY, Keyed},
     forward::forward,
     identity,
+    places::Place,
     refusal::{Code, Refusal},
     sign::{SECURITY_TOKEN, sign},
     stage::Stage,
@@ -34,6 +35,8 @@ pub struct Answered {
     pub(super) record: Rc<Record>,
     /// The secrets that were sent and that a refusal may echo: session token and API key.
     pub(super) secrets: [Option<HeaderValue>; 2],
+    /// Kept until the answer has ended.
+    pub(super) place: Option<Place>,
 }
 
 /// Signs and sends until there is an answer or a reason not to go on.
@@ -54,8 +57,9 @@ pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
                 let may_echo = answer.response.status().as_u16() >= 400;
                 let sent = |name| if may_echo { head.headers.get(name).cloned() } else { None };
                 let secrets = [sent(SECURITY_TOKEN), sent(API_KEY)];
-                let (stage, local_host, record) = (head.stage, head.local_host, head.record);
-                return Ok(Answered { response: answer.response, stage, local_host, record, secrets });
+                let (stage, local_host, record, place) =
+                    (head.stage, head.local_host, head.record, head.place);
+                return Ok(Answered { response: answer.response, stage, local_host, record, secrets, place });
             }
             Err(failure) if !fresh && may_send_again(&failure, &request) => fresh = true,
             Err(failure) => return Err(failure.into()),

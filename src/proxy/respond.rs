@@ -14,8 +14,8 @@ use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::{
-    api_key::Keyed, attempt::Answered, hop_by_hop::remove_hop_by_hop, mask::Mask, refusal::Refusal,
-    stage::Stage,
+    api_key::Keyed, attempt::Answered, hop_by_hop::remove_hop_by_hop, mask::Mask, places::Place,
+    refusal::Refusal, stage::Stage,
 };
 use crate::upstream::{AnswerBody, Cut};
 
@@ -70,7 +70,7 @@ impl<F: Future<Output = Result<Answered, Refusal>>> Future for Responding<F> {
 }
 
 fn respond(answered: Answered) -> Response<MaskedBody> {
-    let Answered { response, stage, local_host, record, secrets } = answered;
+    let Answered { response, stage, local_host, record, secrets, place } = answered;
     let (mut parts, body) = response.into_parts();
     remove_hop_by_hop(&mut parts.headers);
     if let Some(id) = GATEWAY_IDS.iter().find_map(|name| parts.headers.get(name)) {
@@ -81,7 +81,7 @@ fn respond(answered: Answered) -> Response<MaskedBody> {
     let echoes = parts.status.is_client_error() || parts.status.is_server_error();
     let secrets = secrets.iter().flatten().map(HeaderValue::as_bytes);
     let mask = if echoes { Mask::new(secrets) } else { None };
-    Response::from_parts(parts, MaskedBody { body, mask })
+    Response::from_parts(parts, MaskedBody { body, mask, _place: place })
 }
 
 /// Rewrites `Location` when it leads into the stage, by full URL or by path.
@@ -123,6 +123,7 @@ fn here(location: &str, stage: &Stage, local_host: &str) -> Option<String> {
 pub struct MaskedBody {
     body: AnswerBody,
     mask: Option<Mask>,
+    _place: Option<Place>,
 }
 
 impl Body for MaskedBody {

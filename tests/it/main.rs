@@ -15,6 +15,8 @@
 //! | `responses` | answers: as they are and as they come; cut ones, `Location`, echoed secrets |
 //! | `credentials` | which keys sign, and what happens without any |
 //! | `guarding` | who may borrow the credentials: hosts, methods, addresses |
+//! | `lending` | only what is configured is lent out: allow, deny, read-only, in every spelling |
+//! | `rates` | how often and how many at once: turns and places, in order, given back |
 //! | `upstream` | TLS, kept connections, sending again, and no answer at all |
 //! | `process` | start, listeners, what is no request, health, drain and end |
 //! | `logs` | one line a request, and no secret at any level |
@@ -43,9 +45,11 @@ mod demo;
 mod guarding;
 mod headers;
 mod instruments;
+mod lending;
 mod logs;
 mod ministack;
 mod process;
+mod rates;
 mod refusals;
 mod responses;
 mod target;
