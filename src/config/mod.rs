@@ -31,7 +31,7 @@ pub use generate::{reference, schema};
 pub use given::{API_KEY_VARIABLE, BadValue, Given, parse_tolerantly, with_args};
 pub use resolve::load;
 pub use settings::{Settings, StageSettings};
-pub use values::{Admin, Wait};
+pub use values::{Admin, Rate, TurnWait, Wait};
 
 use crate::{callers::Origin, secret::Secret};
 
@@ -74,7 +74,7 @@ pub struct Guard {
     pub allowed_origins: Vec<Origin>,
 }
 
-/// Bounds on what clients may take. All durations and sizes are positive.
+/// Bounds on what clients may take. Durations and sizes are positive, unless said otherwise.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Bytes of one request body. API Gateway takes 10 MiB.
@@ -85,6 +85,10 @@ pub struct Limits {
     pub buffer_wait: Duration,
     /// Open client connections.
     pub max_connections: usize,
+    /// Requests that are sent on and answered at the same time, of all clients together.
+    pub max_in_flight: usize,
+    /// How long a request waits for a place among these before 503; zero is not at all.
+    pub in_flight_wait: Duration,
     /// From a connection's first moment, or a request's first byte, to the end of the request head.
     pub header_timeout: Duration,
     /// Between two pieces of a request body.
@@ -142,6 +146,14 @@ pub struct Stage {
     pub retry: Retry,
     /// The first that matches decides. Without one: IAM, and the API key when there is one.
     pub routes: Vec<Route>,
+    /// What may be called; `None` is everything.
+    pub allow: Option<Vec<LendRule>>,
+    /// What may not be called, also where `allow` names it.
+    pub deny: Vec<LendRule>,
+    /// Whether only GET, HEAD and OPTIONS may be called.
+    pub read_only: bool,
+    /// How often the stage may be called.
+    pub rate_limit: Option<RateLimit>,
 }
 
 impl Stage {
@@ -164,6 +176,13 @@ impl Stage {
 #[must_use]
 pub fn is_greedy(segment: &str) -> bool {
     matches!(segment, "*" | "**") || (segment.starts_with('{') && segment.ends_with("+}"))
+}
+
+/// Whether `read_only` lets this method pass: GET, HEAD and OPTIONS, the methods that ask for nothing to be changed (RFC
+/// 9110 section 9.2.1), without TRACE.
+#[must_use]
+pub fn is_read_only(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS")
 }
 
 /// See [`Stage::signs`].
@@ -263,6 +282,28 @@ pub enum Retry {
     Never,
     /// That, and GET, HEAD and OPTIONS cut before any answer.
     Safe,
+}
+
+/// A rule of what is lent out: requests with one of these methods whose local path below the mount matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LendRule {
+    /// In capitals, as they are sent; none is every method.
+    pub methods: Vec<String>,
+    /// As a [`Route`]'s.
+    pub path: String,
+}
+
+/// How often a stage may be called, by all clients together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// So many requests, at least one...
+    pub requests: u32,
+    /// ... in this time: a second, a minute or an hour.
+    pub per: Duration,
+    /// How many may come at once, at least one.
+    pub burst: u32,
+    /// How long a request waits for its turn before 429; zero is not at all.
+    pub wait: Duration,
 }
 
 /// One rule: requests whose local path below the mount matches need this.

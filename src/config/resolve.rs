@@ -68,6 +68,8 @@ pub(super) fn resolve(given: &Given, file: Option<File>) -> Result<Config, Error
             max_buffered: limits.max_buffered.0,
             buffer_wait: limits.buffer_wait.0,
             max_connections: limits.max_connections.0.get(),
+            max_in_flight: limits.max_in_flight.0.get(),
+            in_flight_wait: limits.in_flight_wait.0,
             header_timeout: limits.header_timeout.0,
             body_timeout: limits.body_timeout.0,
             drain_timeout: limits.drain_timeout.0,

@@ -15,10 +15,10 @@ use confique::Layer as _;
 use schemars::JsonSchema;
 
 use super::{
-    Auth, CredentialSource, Listen, LogFormat, Retry, StageUrl,
+    Auth, CredentialSource, LendRule, Listen, LogFormat, Retry, StageUrl,
     values::{
-        Admin, AllowedHost, AllowedOrigin, CommandLine, Count, HostPort, Lifetime, Mount, OneOrMany, Region,
-        SignedHeader, Size, Wait, one_or_many, secret,
+        Admin, AllowedHost, AllowedOrigin, CommandLine, Count, HostPort, Lifetime, Mount, OneOrMany, Rate,
+        Region, SignedHeader, Size, TurnWait, Wait, one_or_many, secret,
     },
 };
 use crate::secret::Secret;
@@ -131,6 +131,18 @@ pub struct LimitSettings {
     #[config(default = 10000)]
     #[config(layer_attr(arg(id = "limits.max_connections", value_name = "N")))]
     pub max_connections: Count,
+
+    /// Requests that are sent on and answered at the same time, of all clients together; further ones wait in line.
+    ///
+    /// An answer that streams keeps its place until it has ended.
+    #[config(default = 10000)]
+    #[config(layer_attr(arg(id = "limits.max_in_flight", value_name = "N")))]
+    pub max_in_flight: Count,
+
+    /// How long a request waits for a place among `max_in_flight` before it is answered 503; `0s` is not at all.
+    #[config(default = "10s")]
+    #[config(layer_attr(arg(id = "limits.in_flight_wait", value_name = "TIME")))]
+    pub in_flight_wait: TurnWait,
 
     /// How long a client may take to send the head of a request.
     #[config(default = "10s")]
@@ -247,6 +259,45 @@ pub struct StageSettings {
     #[config(layer_attr(arg(id = "stage.retry", value_name = "RULE", help_heading = "Stage")))]
     pub retry: Retry,
 
+    /// What may be called: methods and a path, `GET /orders/*`, `GET|HEAD /status`, `* /health`; by itself everything.
+    ///
+    /// What no rule names is answered 403. Paths are written as those of routes, and lie below the mount. A path that
+    /// servers may read in several ways (`%2F`, `;`, escapes within escapes) must be allowed in each of them.
+    #[config(layer_attr(arg(
+        id = "stage.allow",
+        value_name = "RULE",
+        value_delimiter = ',',
+        help_heading = "Stage"
+    )))]
+    pub allow: Option<Vec<LendRule>>,
+
+    /// What may not be called, also where `allow` names it; written as there.
+    ///
+    /// A path that servers may read in several ways is refused when one of them is denied. Capitals make no difference
+    /// here.
+    #[config(default = [])]
+    #[config(layer_attr(arg(
+        id = "stage.deny",
+        value_name = "RULE",
+        value_delimiter = ',',
+        help_heading = "Stage"
+    )))]
+    pub deny: Vec<LendRule>,
+
+    /// Only GET, HEAD and OPTIONS may be called; `allow` and `deny` narrow that further.
+    #[config(default = false)]
+    #[config(layer_attr(arg(
+        id = "stage.read_only", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", help_heading = "Stage"
+    )))]
+    pub read_only: bool,
+
+    /// How often the stage may be called, by all clients together.
+    #[config(nested)]
+    #[config(layer_attr(command(flatten)))]
+    #[config(layer_attr(schemars(default = "RateLimitLayer::empty")))]
+    pub rate_limit: RateLimitSettings,
+
     /// What each route asks for; the first that matches decides. Flag: `/auth/api-key=api-key`.
     ///
     /// Without rules every route is signed (`iam`), and gets the API key when there is one. In the file these are
@@ -350,6 +401,26 @@ pub struct TimeoutSettings {
     pub idle: Wait,
 }
 
+/// How often a stage may be called, by all clients together: a bucket of `burst` requests that fills up at `rate`.
+#[derive(Debug, Clone, confique::Config)]
+#[config(layer_attr(derive(Debug, Clone, clap::Args, JsonSchema)))]
+#[config(layer_attr(serde(deny_unknown_fields)))]
+#[config(layer_attr(schemars(rename = "RateLimit")))]
+#[config(layer_attr(command(next_help_heading = "Rate limit")))]
+pub struct RateLimitSettings {
+    /// Requests in a second, a minute or an hour: `10/s`, `100/m`, `1000/h`; by itself there is no limit.
+    #[config(layer_attr(arg(id = "stage.rate_limit.rate", long = "rate-limit", value_name = "RATE")))]
+    pub rate: Option<Rate>,
+
+    /// How many may come at once; by itself what `rate` gives in a second, at least one.
+    #[config(layer_attr(arg(id = "stage.rate_limit.burst", long = "rate-burst", value_name = "N")))]
+    pub burst: Option<Count>,
+
+    /// How long a request waits for its turn before it is answered 429; by itself `1s`, and `0s` is not at all.
+    #[config(layer_attr(arg(id = "stage.rate_limit.wait", long = "rate-wait", value_name = "TIME")))]
+    pub wait: Option<TurnWait>,
+}
+
 /// One rule of a stage: what requests to a path need.
 #[derive(Debug, Clone, confique::Config)]
 #[config(layer_attr(derive(Debug, Clone, JsonSchema)))]
@@ -373,6 +444,7 @@ pub type ApiKeyLayer = <ApiKeySettings as confique::Config>::Layer;
 type GuardLayer = <GuardSettings as confique::Config>::Layer;
 type LimitLayer = <LimitSettings as confique::Config>::Layer;
 type LogLayer = <LogSettings as confique::Config>::Layer;
+type RateLimitLayer = <RateLimitSettings as confique::Config>::Layer;
 type RoleLayer = <RoleSettings as confique::Config>::Layer;
 type TimeoutLayer = <TimeoutSettings as confique::Config>::Layer;
 /// What one source says of one route.

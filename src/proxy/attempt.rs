@@ -16,6 +16,7 @@ use super::{
     api_key::{API_KEY, Keyed},
     forward::forward,
     identity,
+    places::Place,
     refusal::{Code, Refusal},
     sign::{SECURITY_TOKEN, sign},
     stage::Stage,
@@ -37,6 +38,8 @@ pub struct Answered {
     pub(super) secrets: [Option<HeaderValue>; 2],
     /// The answer sets cookies, and a page of another site asked.
     pub(super) cross_site: bool,
+    /// Kept until the answer has ended.
+    pub(super) place: Option<Place>,
 }
 
 /// Signs and sends until there is an answer or a reason not to go on.
@@ -59,14 +62,14 @@ pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
                 let secrets = [sent(SECURITY_TOKEN), sent(API_KEY)];
                 let cross_site = answer.response.headers().contains_key(header::SET_COOKIE)
                     && head.headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "cross-site");
-                let (stage, local_host, record) = (head.stage, head.local_host, head.record);
                 return Ok(Answered {
                     response: answer.response,
-                    stage,
-                    local_host,
-                    record,
+                    stage: head.stage,
+                    local_host: head.local_host,
+                    record: head.record,
                     secrets,
                     cross_site,
+                    place: head.place,
                 });
             }
             Err(failure) if !fresh && may_send_again(&failure, &request) => fresh = true,

@@ -26,6 +26,7 @@ use sha2::{Digest as _, Sha256};
 use tower::Service;
 
 use super::{
+    admit::Admitted,
     refusal::{Code, Refusal},
     sanitize::{Head, Sanitized},
     stage::{Share, Shared},
@@ -79,7 +80,7 @@ impl<S> ReadBody<S> {
 /// Boxed only for a request that has a body, where the box is the least of its costs.
 type Reading<R> = Pin<Box<dyn Future<Output = Result<R, Refusal>>>>;
 
-impl<S> Service<Sanitized> for ReadBody<S>
+impl<S> Service<Admitted> for ReadBody<S>
 where
     S: Service<Buffered, Error = Refusal> + Clone + 'static,
 {
@@ -91,7 +92,7 @@ where
         self.next.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Sanitized) -> Self::Future {
+    fn call(&mut self, Admitted(request): Admitted) -> Self::Future {
         if request.body.is_end_stream() && !request.signed_in_pieces {
             let mut head = request.head;
             // These methods give a body a meaning, so its absence is said (RFC 9110 section 8.6).

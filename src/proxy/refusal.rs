@@ -106,6 +106,9 @@ codes! {
     NoStage "no-stage" NOT_FOUND Client
         "No stage is mounted at this path."
         "Check the mount of each [[stage]] in the configuration."
+    NotLent "not-lent" FORBIDDEN Client
+        "The stage's allow, deny or read_only does not lend this method and path out."
+        "Look at the rules of the stage in the configuration."
     QueryNotUtf8 "query-not-utf8" BAD_REQUEST Client
         "The query is not UTF-8 once decoded; verifiers disagree about such a query whatever its spelling."
         "Encode the query as UTF-8."
@@ -118,6 +121,12 @@ codes! {
     ExpectationFailed "expectation-failed" EXPECTATION_FAILED Client
         "The Expect header asks for something other than 100-continue."
         "Leave the Expect header out."
+    RateLimited "rate-limited" TOO_MANY_REQUESTS Client
+        "The stage is called more often than its rate_limit allows."
+        "Slow down, and try again after as many seconds as Retry-After says; or raise the stage's rate_limit."
+    TooManyInFlight "too-many-in-flight" SERVICE_UNAVAILABLE Proxy
+        "Other requests hold all places of limits.max_in_flight, and none came free within limits.in_flight_wait."
+        "Try again, send fewer requests at once, or raise limits.max_in_flight."
     ChunkedSigning "chunked-signing" UNSUPPORTED_MEDIA_TYPE Client
         "The body is signed piece by piece (aws-chunked); the stage could not read it, and it cannot be signed again."
         "Turn chunked signing off in the client, e.g. AWS_REQUEST_CHECKSUM_CALCULATION=when_required."
@@ -174,19 +183,28 @@ pub struct Refusal {
     pub detail: Option<Box<str>>,
     /// What to do this time, when that is more than [`Code::hint`].
     pub hint: Option<Box<str>>,
+    /// In how many seconds it is worth another try, when that is known.
+    pub retry_after: Option<u64>,
 }
 
 impl Refusal {
     /// With what happened this time.
     #[must_use]
     pub fn because(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: Some(detail.into().into()), hint: None }
+        Self { code, detail: Some(detail.into().into()), hint: None, retry_after: None }
     }
 
     /// With what to do this time.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.hint = Some(hint.into().into());
+        self
+    }
+
+    /// With the seconds after which it is worth another try.
+    #[must_use]
+    pub const fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
         self
     }
 
@@ -222,7 +240,8 @@ impl Refusal {
 
 impl From<Code> for Refusal {
     fn from(code: Code) -> Self {
-        Self { code, detail: None, hint: None }
+        let retry_after = matches!(code, Code::Busy | Code::TooManyInFlight).then_some(1);
+        Self { code, detail: None, hint: None, retry_after }
     }
 }
 

@@ -102,8 +102,8 @@ fn answer(refusal: &Refusal, request_id: &str, bodiless: bool) -> Response<Answe
         let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
         headers.insert(header::ALLOW, allowed);
     }
-    if code == Code::Busy {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    if let Some(seconds) = refusal.retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }

@@ -19,6 +19,7 @@ use super::{
     cookie::{self, bring_home},
     hop_by_hop::remove_hop_by_hop,
     mask::Mask,
+    places::Place,
     refusal::Refusal,
     stage::Stage,
 };
@@ -75,7 +76,7 @@ impl<F: Future<Output = Result<Answered, Refusal>>> Future for Responding<F> {
 }
 
 fn respond(answered: Answered) -> Response<MaskedBody> {
-    let Answered { response, stage, local_host, record, secrets, cross_site } = answered;
+    let Answered { response, stage, local_host, record, secrets, cross_site, place } = answered;
     let (mut parts, body) = response.into_parts();
     remove_hop_by_hop(&mut parts.headers);
     if let Some(id) = GATEWAY_IDS.iter().find_map(|name| parts.headers.get(name)) {
@@ -88,7 +89,7 @@ fn respond(answered: Answered) -> Response<MaskedBody> {
     let echoes = parts.status.is_client_error() || parts.status.is_server_error();
     let secrets = secrets.iter().flatten().map(HeaderValue::as_bytes);
     let mask = if echoes { Mask::new(secrets) } else { None };
-    Response::from_parts(parts, MaskedBody { body, mask })
+    Response::from_parts(parts, MaskedBody { body, mask, _place: place })
 }
 
 /// Rewrites `Location` when it leads into the stage, by full URL or by path.
@@ -130,6 +131,7 @@ fn here(location: &str, stage: &Stage, local_host: &str) -> Option<String> {
 pub struct MaskedBody {
     body: AnswerBody,
     mask: Option<Mask>,
+    _place: Option<Place>,
 }
 
 impl Body for MaskedBody {

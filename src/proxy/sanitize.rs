@@ -27,6 +27,8 @@ use hyper::body::Incoming as HyperBody;
 
 use super::{
     hop_by_hop::{is_hop_by_hop, named_by_connection},
+    lend::Lent,
+    places::Place,
     refusal::{Code, Refusal},
     route::Routed,
     stage::Stage,
@@ -56,6 +58,8 @@ pub(super) struct Head {
     pub(super) auth: Auth,
     pub(super) local_host: HeaderValue,
     pub(super) record: Rc<Record>,
+    /// Among the requests under way; taken by `admit`.
+    pub(super) place: Option<Place>,
 }
 
 /// The step.
@@ -63,10 +67,10 @@ pub(super) struct Head {
 pub(super) struct Sanitize;
 
 impl Step for Sanitize {
-    type In = Routed;
+    type In = Lent;
     type Out = Sanitized;
 
-    fn apply(&self, routed: Routed) -> Result<Sanitized, Refusal> {
+    fn apply(&self, Lent(routed): Lent) -> Result<Sanitized, Refusal> {
         let Routed { received, mut local_host, stage, auth, below } = routed;
         let (mut parts, body) = (*received.parts, received.body);
         expect_continue_at_most(&parts.headers)?;
@@ -78,11 +82,10 @@ impl Step for Sanitize {
             method_in_capitals(&parts.method)?;
             fold_signed_values(&mut parts.headers, &stage.config.signed_headers)?;
         }
-        parts.headers.remove(header::HOST);
-        let_go_of_the_buffer(&mut parts.headers, &mut local_host);
         parts.headers.insert(header::HOST, stage.host.clone());
+        let_go_of_the_buffer(&mut parts.headers, &mut local_host);
         let (method, headers, record) = (parts.method, parts.headers, received.record);
-        let head = Box::new(Head { method, target, headers, stage, auth, local_host, record });
+        let head = Box::new(Head { method, target, headers, stage, auth, local_host, record, place: None });
         Ok(Sanitized { head, body, signed_in_pieces })
     }
 }

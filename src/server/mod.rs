@@ -79,7 +79,7 @@ impl Server {
             config: Arc::clone(config),
             sources: Arc::clone(sources),
             roots: Arc::default(),
-            budget: Budget::new(&config.limits),
+            budget: Budget::new(config),
             connections: Arc::new(Semaphore::new(config.limits.max_connections)),
             stopping,
         };

@@ -18,6 +18,8 @@
 //! | `cors` | pages of allowed origins: preflights, readable answers and refusals |
 //! | `cookies` | a stage's cookies are kept for the proxy |
 //! | `guarding` | who may borrow the credentials: hosts, methods, addresses |
+//! | `lending` | only what is configured is lent out: allow, deny, read-only, in every spelling |
+//! | `rates` | how often and how many at once: turns and places, in order, given back |
 //! | `upstream` | TLS, kept connections, sending again, and no answer at all |
 //! | `process` | start, listeners, what is no request, health, drain and end |
 //! | `logs` | one line a request, and no secret at any level |
@@ -48,10 +50,12 @@ mod demo;
 mod guarding;
 mod headers;
 mod instruments;
+mod lending;
 mod logs;
 mod ministack;
 mod pages;
 mod process;
+mod rates;
 mod refusals;
 mod responses;
 mod target;

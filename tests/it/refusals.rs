@@ -52,6 +52,29 @@ fn busy() -> Answer {
     scene.ask(Via::Http1, &Ask::new("PUT", "/b").body("x"))
 }
 
+fn too_many_in_flight() -> Answer {
+    let (hold, held) = mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let limits = "[limits]\nmax_in_flight = 1\nin_flight_wait = \"0s\"";
+    let scene = Setup::new().top(limits).start(move |_, _| {
+        // Until the sender is gone.
+        let _ = held.lock().unwrap().recv();
+        Ok(Then::Close)
+    });
+    let mut holder = Client::connect(scene.proxy.address()).unwrap();
+    holder.send(&Ask::new("GET", "/a").bytes()).unwrap();
+    scene.origin.next();
+    let answer = scene.ask(Via::Http1, &Ask::new("GET", "/b"));
+    drop(hold);
+    answer
+}
+
+fn rate_limited() -> Answer {
+    let scene = Setup::new().stage("rate_limit = { rate = \"1/h\", wait = \"0s\" }").start_ok();
+    scene.sent(Via::Http1, &Ask::new("GET", "/a"));
+    scene.ask(Via::Http1, &Ask::new("GET", "/a"))
+}
+
 fn expired() -> Answer {
     let printed = format!(
         "{{\"Version\":1,\"AccessKeyId\":\"AKIDOLD\",\"SecretAccessKey\":\"{SECRET}\",\"SessionToken\":\"t\",\
@@ -104,10 +127,15 @@ fn provoke(code: Code) -> Answer {
         Code::BadTarget => usual(&get("/a#b")),
         Code::DotSegment => usual(&get("/a/%2e%2e/b")),
         Code::NoStage => Setup::new().stage("mount = \"/m\"").start_ok().ask(Via::Http1, &get("/a")),
+        Code::NotLent => {
+            Setup::new().stage("read_only = true").start_ok().ask(Via::Http1, &Ask::new("PUT", "/a"))
+        }
         Code::QueryNotUtf8 => usual(&get("/a?b=%FF")),
         Code::HeaderNotUtf8 => usual(&get("/a").header("x-amz-meta-a", b"\xff")),
         Code::HeaderWhiteSpace => usual(&get("/a").header("x-amz-meta-a", "a\u{a0}b")),
         Code::ExpectationFailed => usual(&get("/a").header("expect", "200-ok")),
+        Code::RateLimited => rate_limited(),
+        Code::TooManyInFlight => too_many_in_flight(),
         Code::ChunkedSigning => {
             usual(&Ask::new("PUT", "/a").header("content-encoding", "aws-chunked").body("0"))
         }

@@ -8,7 +8,7 @@ use crate::config::{
     error::{Kind, Mistake},
     resolve::Resolver,
     settings::{RouteLayer, StageSettings},
-    values::{is_dot_segment, is_path},
+    values::wrong_pattern,
 };
 
 impl Resolver<'_> {
@@ -98,33 +98,4 @@ impl Resolver<'_> {
         }
         routes
     }
-}
-
-/// Why a route's path could never match.
-fn wrong_pattern(path: &str) -> Option<Mistake> {
-    if !path.starts_with('/') {
-        return Some(
-            Mistake::new(format!("{path:?} does not start with /")).fix(format!("write \"/{path}\"")),
-        );
-    }
-    if path.contains("//") {
-        return Some(Mistake::new(format!(
-            "{path:?} has an empty segment, and those are collapsed before matching"
-        )));
-    }
-    if path.split('/').any(is_dot_segment) {
-        return Some(Mistake::new(format!("{path:?} has a dot segment, and requests with one are refused")));
-    }
-    if !path.split('/').all(|segment| is_path(variable(segment).unwrap_or(segment))) {
-        return Some(
-            Mistake::new(format!("{path:?} has characters that a URL's path cannot have"))
-                .fix("write the path alone, as requests write it"),
-        );
-    }
-    None
-}
-
-/// The name in `{name}` or `{name+}`, as API Gateway's resources write a variable segment.
-fn variable(segment: &str) -> Option<&str> {
-    segment.strip_prefix('{')?.strip_suffix('}')
 }

@@ -23,6 +23,8 @@ struct Row {
 
 const STAGE: &str = "[[stage]]\nurl = \"https://api.example.com/prod\"\n";
 const WITH_REGION: &str = "[[stage]]\nurl = \"https://api.example.com/prod\"\nregion = \"us-west-2\"\n";
+const WITH_RATE: &str =
+    "[[stage]]\nurl = \"https://api.example.com/prod\"\nregion = \"us-west-2\"\nrate_limit.rate = \"10/s\"\n";
 
 macro_rules! row {
     ($key:literal, $flag:literal, $variable:literal, $file:literal, $around:expr, $read:expr, $shown:literal) => {
@@ -50,6 +52,8 @@ fn rows() -> Vec<Row> {
         row!("limits.max_buffered", "11MiB", "12MiB", "13631488", "", |c| c.limits.max_buffered.to_string(), "11534336"),
         row!("limits.buffer_wait", "1s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.buffer_wait), "1s"),
         row!("limits.max_connections", "1", "2", "3", "", |c| c.limits.max_connections.to_string(), "1"),
+        row!("limits.max_in_flight", "1", "2", "3", "", |c| c.limits.max_in_flight.to_string(), "1"),
+        row!("limits.in_flight_wait", "0s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.in_flight_wait), "0ns"),
         row!("limits.header_timeout", "1s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.header_timeout), "1s"),
         row!("limits.body_timeout", "1s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.body_timeout), "1s"),
         row!("limits.drain_timeout", "1s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.drain_timeout), "1s"),
@@ -77,6 +81,11 @@ fn rows() -> Vec<Row> {
         row!("stage.timeouts.first_byte", "1s", "2s", r#""3s""#, WITH_REGION, |c| format!("{:?}", c.stages[0].timeouts.first_byte), "1s"),
         row!("stage.timeouts.idle", "1s", "2s", r#""3s""#, WITH_REGION, |c| format!("{:?}", c.stages[0].timeouts.idle), "1s"),
         row!("stage.retry", "never", "safe", r#""never""#, WITH_REGION, |c| format!("{:?}", c.stages[0].retry), "Never"),
+        row!("stage.allow", "GET /a,POST|PUT /b/*", "* /c", r#"["GET /d"]"#, WITH_REGION, |c| c.stages[0].allow.iter().flatten().map(|rule| format!("{rule};")).collect(), "GET /a;POST|PUT /b/*;"),
+        row!("stage.deny", "GET /a,POST|PUT /b/*", "* /c", r#"["GET /d"]"#, WITH_REGION, |c| c.stages[0].deny.iter().map(|rule| format!("{rule};")).collect(), "GET /a;POST|PUT /b/*;"),
+        row!("stage.rate_limit.rate", "5/s", "120/m", r#""3600/h""#, WITH_REGION, |c| format!("{:?}", c.stages[0].rate_limit.map(|l| (l.requests, l.per, l.burst, l.wait))), "Some((5, 1s, 5, 1s))"),
+        row!("stage.rate_limit.burst", "1", "2", "3", WITH_RATE, |c| c.stages[0].rate_limit.map(|l| l.burst.to_string()).unwrap_or_default(), "1"),
+        row!("stage.rate_limit.wait", "0s", "2s", r#""3s""#, WITH_RATE, |c| format!("{:?}", c.stages[0].rate_limit.map(|l| l.wait)), "Some(0ns)"),
         row!("stage.route", "/a=none,/=b=iam", "/b=iam", r#"[{ path = "/c", auth = "none" }]"#, WITH_REGION, |c| format!("{:?}", c.stages[0].routes), r#"[Route { path: "/a", auth: None }, Route { path: "/=b", auth: Iam }]"#),
     ]
 }
@@ -144,9 +153,24 @@ fn allow_remote_from_every_source() {
 }
 
 #[test]
+fn read_only_from_every_source() {
+    let read_only = |flags: &[&str], variables: &[(&str, &str)], file: &str| {
+        let config = load(flags, variables, Some(&format!("{WITH_REGION}{file}\n"))).expect("it is right");
+        config.stages[0].read_only
+    };
+    let variable = |value| [("COUNTERSIGN_READ_ONLY", value)];
+    assert!(!read_only(&[], &[], ""));
+    assert!(read_only(&[], &[], "read_only = true"));
+    assert!(!read_only(&[], &variable("false"), "read_only = true"));
+    assert!(read_only(&[], &variable("true"), "read_only = false"));
+    assert!(read_only(&["--read-only"], &variable("false"), "read_only = false"));
+    assert!(!read_only(&["--read-only=false"], &variable("true"), "read_only = true"));
+}
+
+#[test]
 fn the_table_has_every_setting() {
     let mut tested: Vec<String> = rows().iter().map(|row| row.key.to_owned()).collect();
-    tested.push("guard.allow_remote".to_owned());
+    tested.extend(["guard.allow_remote".to_owned(), "stage.read_only".to_owned()]);
     let with_flag =
         sections().into_iter().flat_map(|(.., entries)| entries).filter(|entry| entry.flag.is_some());
     for entry in with_flag {
@@ -223,6 +247,7 @@ fn the_defaults_are_the_documented_ones() {
     let limits = &config.limits;
     let seconds = [
         limits.buffer_wait,
+        limits.in_flight_wait,
         limits.header_timeout,
         limits.body_timeout,
         limits.drain_timeout,
@@ -230,13 +255,16 @@ fn the_defaults_are_the_documented_ones() {
         config.stages[0].timeouts.first_byte,
         config.stages[0].timeouts.idle,
     ];
-    assert_eq!(seconds.map(|duration| duration.as_secs()), [10, 10, 30, 25, 5, 35, 300]);
+    assert_eq!(seconds.map(|duration| duration.as_secs()), [10, 10, 10, 30, 25, 5, 35, 300]);
     assert_eq!((limits.max_body, limits.max_buffered, limits.max_connections), (10 << 20, 256 << 20, 10_000));
     let shown = format!("{:?} {:?} {} {:?}", config.listen, config.admin, config.workers, config.log);
     assert_eq!(
         shown,
         "[Tcp(127.0.0.1:8080)] Some(127.0.0.1:8081) 1 Log { format: None, filter: \"info\", access: true }"
     );
+    assert_eq!(limits.max_in_flight, 10_000);
+    let stage = &config.stages[0];
+    assert!(stage.allow.is_none() && stage.deny.is_empty() && !stage.read_only && stage.rate_limit.is_none());
     assert!(config.guard.allowed_hosts.is_empty() && config.guard.allowed_origins.is_empty());
     assert_eq!(format!("{:?}", config.stages[0].retry), "Safe");
 }

@@ -7,6 +7,8 @@ mod address;
 mod amount;
 mod name;
 mod origin;
+mod rate;
+mod rule;
 
 use std::{fmt, marker::PhantomData, str::FromStr};
 
@@ -22,8 +24,10 @@ pub use amount::{Count, Lifetime, Size, Wait};
 pub use name::{CommandLine, Mount, Region, SignedHeader};
 pub(super) use name::{decoded_segments, is_dot_segment, is_path};
 pub use origin::AllowedOrigin;
+pub use rate::{Rate, TurnWait};
+pub(super) use rule::{is_ambiguous, wrong_pattern};
 
-use super::{Auth, CredentialSource, Listen, LogFormat, Retry, StageUrl, error::Mistake};
+use super::{Auth, CredentialSource, LendRule, Listen, LogFormat, Retry, StageUrl, error::Mistake};
 use crate::secret::Secret;
 
 /// A kind of value that is written as text.
@@ -88,6 +92,7 @@ macro_rules! written {
 }
 
 written!(
+    LendRule,
     Listen,
     StageUrl,
     Admin,
@@ -97,9 +102,11 @@ written!(
     HostPort,
     Lifetime,
     Mount,
+    Rate,
     Region,
     SignedHeader,
     Size,
+    TurnWait,
     Wait
 );
 
