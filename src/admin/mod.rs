@@ -1,9 +1,10 @@
-//! A listener of its own for whoever watches over the proxy: `/healthz` and `/readyz`.
+//! A listener of its own for whoever watches over the proxy: `/healthz`, `/readyz` and `/metrics`.
 //!
 //! It runs on a thread of its own and holds up no request. `/healthz` says that the process answers, `/readyz` that a
-//! request would be served, or why not.
+//! request would be served, or why not; `/metrics` what has happened so far.
 
 mod health;
+mod metrics;
 
 use std::{
     convert::Infallible,
@@ -22,6 +23,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Semaphore, oneshot};
 
 pub use health::Health;
+pub use metrics::exposer;
+
+use crate::telemetry::metrics::Exposer;
 
 /// Connections at a time: this is for a few watchers, not for traffic.
 const MAX_CONNECTIONS: usize = 64;
@@ -35,11 +39,11 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Binds and serves.
+    /// Binds and serves; without `exposer` there is no `/metrics`.
     ///
     /// # Errors
     /// When the address cannot be bound, or the system gives no thread.
-    pub fn start(address: SocketAddr, health: Arc<Health>) -> io::Result<Self> {
+    pub fn start(address: SocketAddr, health: Arc<Health>, exposer: Option<Exposer>) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -48,7 +52,7 @@ impl Admin {
         let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    served = serve(listener, health) => {
+                    served = serve(listener, Watched { health, exposer }) => {
                         if let Err(error) = served {
                             tracing::error!(%error, "the admin listener ended");
                         }
@@ -73,7 +77,14 @@ impl Admin {
     }
 }
 
-async fn serve(listener: TcpListener, health: Arc<Health>) -> io::Result<()> {
+/// What there is to be seen.
+struct Watched {
+    health: Arc<Health>,
+    exposer: Option<Exposer>,
+}
+
+async fn serve(listener: TcpListener, watched: Watched) -> io::Result<()> {
+    let watched = Arc::new(watched);
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
@@ -86,10 +97,10 @@ async fn serve(listener: TcpListener, health: Arc<Health>) -> io::Result<()> {
                 continue;
             }
         };
-        let health = Arc::clone(&health);
+        let watched = Arc::clone(&watched);
         tokio::spawn(async move {
             let answer = service_fn(|request: Request<Incoming>| {
-                let response = answer(&request, &health);
+                let response = answer(&request, &watched);
                 async { Ok::<_, Infallible>(response) }
             });
             let connection = http1::Builder::new()
@@ -104,14 +115,26 @@ async fn serve(listener: TcpListener, health: Arc<Health>) -> io::Result<()> {
     }
 }
 
-fn answer(request: &Request<Incoming>, health: &Health) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, watched: &Watched) -> Response<Full<Bytes>> {
+    let health = &watched.health;
+    if let (&Method::GET | &Method::HEAD, "/metrics", Some(exposer)) =
+        (request.method(), request.uri().path(), &watched.exposer)
+    {
+        return metrics::answer(request.headers(), exposer);
+    }
     let (status, body) = match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/healthz") => (StatusCode::OK, r#"{"status":"ok"}"#.to_owned()),
         (&Method::GET | &Method::HEAD, "/readyz") => health.readiness(),
-        (_, "/healthz" | "/readyz") => {
+        (&Method::GET | &Method::HEAD, "/metrics") => {
+            (StatusCode::NOT_FOUND, r#"{"error":"not-found","hint":"metrics = false"}"#.to_owned())
+        }
+        (_, "/healthz" | "/readyz" | "/metrics") => {
             (StatusCode::METHOD_NOT_ALLOWED, r#"{"error":"method-not-allowed"}"#.to_owned())
         }
-        _ => (StatusCode::NOT_FOUND, r#"{"error":"not-found","hint":"/healthz, /readyz"}"#.to_owned()),
+        _ => (
+            StatusCode::NOT_FOUND,
+            r#"{"error":"not-found","hint":"/healthz, /readyz, /metrics"}"#.to_owned(),
+        ),
     };
     let mut response = Response::new(Full::from(body + "\n"));
     *response.status_mut() = status;

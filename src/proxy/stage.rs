@@ -17,6 +17,7 @@ use crate::{
     config::{self, Auth, Config},
     credentials::{Current, CurrentKey, Sources},
     sigv4::{DateCache, Scope, Signer},
+    telemetry::metrics::{self, Series},
     upstream::{Pool, RootError, Roots},
 };
 
@@ -72,8 +73,9 @@ pub(super) struct Stage {
     pub(super) config: config::Stage,
     /// The mount's segments, percent-decoded.
     pub(super) mount: Vec<Vec<u8>>,
-    rules: Vec<(Pattern, Auth)>,
-    otherwise: Auth,
+    /// What each rule asks for, and where its requests are counted.
+    rules: Vec<(Pattern, Auth, Series)>,
+    otherwise: (Auth, Series),
     pub(super) host: HeaderValue,
     pub(super) credentials: Arc<Current>,
     pub(super) api_key: Option<Arc<CurrentKey>>,
@@ -91,8 +93,15 @@ impl Stage {
             mount: super::target::segments(&config.mount)
                 .map(|segment| super::target::decode(segment.as_bytes()))
                 .collect(),
-            rules: config.routes.iter().map(|route| (Pattern::new(&route.path), route.auth)).collect(),
-            otherwise: config.default_auth(),
+            rules: config
+                .routes
+                .iter()
+                .map(|route| {
+                    let series = metrics::series(&config.name, Some(&route.path));
+                    (Pattern::new(&route.path), route.auth, series)
+                })
+                .collect(),
+            otherwise: (config.default_auth(), metrics::series(&config.name, None)),
             host: HeaderValue::from_str(config.url.authority.as_str())
                 .expect("an authority has only characters that a header may hold"),
             credentials: if config.signs() {
@@ -109,8 +118,10 @@ impl Stage {
     }
 
     /// What the path below the mount requires: the first rule that matches, else IAM, with the API key if there is one.
-    pub(super) fn auth(&self, path: &str) -> Auth {
-        self.rules.iter().find(|(pattern, _)| pattern.matches(path)).map_or(self.otherwise, |(_, auth)| *auth)
+    /// Also where such requests are counted.
+    pub(super) fn auth(&self, path: &str) -> (Auth, Series) {
+        let rule = self.rules.iter().find(|(pattern, ..)| pattern.matches(path));
+        rule.map_or(self.otherwise, |(_, auth, series)| (*auth, *series))
     }
 }
 
@@ -118,6 +129,7 @@ impl Stage {
 #[derive(Debug)]
 pub struct Budget {
     room: Arc<Semaphore>,
+    bytes: usize,
     wait: Duration,
 }
 
@@ -129,7 +141,13 @@ impl Budget {
     #[must_use]
     pub fn new(limits: &config::Limits) -> Arc<Self> {
         let bytes = usize::try_from(limits.max_buffered).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Arc::new(Self { room: Arc::new(Semaphore::new(bytes)), wait: limits.buffer_wait })
+        Arc::new(Self { room: Arc::new(Semaphore::new(bytes)), bytes, wait: limits.buffer_wait })
+    }
+
+    /// Bytes that are given out.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        (self.bytes - self.room.available_permits()) as u64
     }
 
     /// Room for `bytes`, in the order in which it was asked for.
