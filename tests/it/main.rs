@@ -18,6 +18,7 @@
 //! | `upstream` | TLS, kept connections, sending again, and no answer at all |
 //! | `process` | start, listeners, what is no request, health, drain and end |
 //! | `logs` | one line a request, and no secret at any level |
+//! | `metrics` | every number is right after known traffic, and Prometheus' own parsers read it |
 //! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
 //! | `refusals` | every refusal is provoked, and documented |
 //!
@@ -44,6 +45,7 @@ mod guarding;
 mod headers;
 mod instruments;
 mod logs;
+mod metrics;
 mod ministack;
 mod process;
 mod refusals;
