@@ -13,8 +13,8 @@
 //! | [`sigv4`] | canonical request, string to sign, signature: pure |
 //! | [`credentials`] | where the identity and the API key come from, and how they stay fresh |
 //! | [`upstream`] | the way to a stage: dialling, TLS, kept connections |
-//! | [`admin`] | health on a listener of its own |
-//! | [`telemetry`] | one line a request, and diagnostics without secrets |
+//! | [`admin`] | health and metrics on a listener of their own |
+//! | [`telemetry`] | one line a request, metrics, and diagnostics without secrets |
 //! | [`demo`] | a verifying gateway on loopback, for `demo` and the tests; imports nothing of ours |
 //! | [`secret`] | text that must never be seen |
 //! | [`coarse`] | deadlines that cost a request nothing |

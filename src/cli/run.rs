@@ -5,10 +5,10 @@ use std::{io, process::ExitCode, sync::Arc, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    admin::{Admin, Health},
+    admin::{self, Admin, Health},
     config::Config,
     credentials::Sources,
-    server::{BindError, Server, StartError},
+    server::{self, BindError, Server, StartError},
     telemetry,
 };
 
@@ -75,9 +75,11 @@ fn serve(config: &Arc<Config>) -> Result<(), RunError> {
     let keys = config.stages.iter().filter_map(|stage| stage.api_key.as_ref());
     let sources = Arc::new(Sources::start(signing.map(|stage| &stage.credentials), keys)?);
     let health = Health::new(config, &sources);
+    let metrics = server::metrics(config);
+    let exposer = metrics.as_ref().map(|metrics| admin::exposer(config, &sources, metrics));
     let admin = match config.admin {
         Some(address) => Some(
-            Admin::start(address, Arc::clone(&health), &config.guard.allowed_hosts)
+            Admin::start(address, Arc::clone(&health), exposer, &config.guard.allowed_hosts)
                 .map_err(|source| RunError::Admin { address, source })?,
         ),
         None => None,
@@ -93,7 +95,7 @@ fn serve(config: &Arc<Config>) -> Result<(), RunError> {
         // One that takes longer is not waited for: its stage answers 503 until it has ended.
         let _in_time = tokio::time::timeout(KEY_WAIT, all).await;
     });
-    let server = Server::start(config, &sources)?;
+    let server = Server::start(config, &sources, metrics)?;
     announce(config, &server, admin.as_ref());
 
     let signal = runtime.block_on(async {

@@ -40,8 +40,10 @@ use crate::{callers::Origin, secret::Secret};
 pub struct Config {
     /// Where the proxy takes requests; at least one.
     pub listen: Vec<Listen>,
-    /// Where health is served; `None` is `"off"`.
+    /// Where health and metrics are served; `None` is `"off"`.
     pub admin: Option<SocketAddr>,
+    /// Whether what happens is counted and served; never without `admin`.
+    pub metrics: bool,
     /// Threads that serve requests and share nothing.
     pub workers: NonZeroUsize,
     /// Who may borrow the credentials.

@@ -58,6 +58,7 @@ pub(super) fn resolve(given: &Given, file: Option<File>) -> Result<Config, Error
     Ok(Config {
         listen: settings.listen,
         admin: settings.admin.0,
+        metrics: settings.metrics && settings.admin.0.is_some(),
         workers: settings.workers.0,
         guard: Guard {
             allowed_hosts: settings.guard.allowed_hosts.into_iter().map(|host| host.0).collect(),

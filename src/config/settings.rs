@@ -39,12 +39,22 @@ pub struct Settings {
     #[config(layer_attr(schemars(with = "Option<OneOrMany<Listen>>")))]
     pub listen: Vec<Listen>,
 
-    /// Where health is served, or `off`.
+    /// Where health and metrics are served, or `off`.
     ///
     /// Port 0 picks a free port. An address that other machines reach needs `guard.allow_remote`.
     #[config(default = "127.0.0.1:8081")]
     #[config(layer_attr(arg(id = "admin", value_name = "ADDRESS")))]
     pub admin: Admin,
+
+    /// Whether what happens is counted, for `/metrics` on the admin address.
+    ///
+    /// docs/metrics.md lists what is. Without an admin address nothing is counted.
+    #[config(default = true)]
+    #[config(layer_attr(arg(
+        id = "metrics", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true"
+    )))]
+    pub metrics: bool,
 
     /// Threads that serve requests; each has its own connections to the stages.
     #[config(default = 1)]

@@ -135,6 +135,10 @@ pub struct Current {
     settled: AtomicU64,
     /// Whether somebody waits for usable credentials.
     asked: AtomicU64,
+    /// Attempts by how they ended.
+    fetched: AtomicU64,
+    hiccups: AtomicU64,
+    failed: AtomicU64,
 }
 
 impl Current {
@@ -147,6 +151,9 @@ impl Current {
             refused: AtomicU64::new(0),
             settled: AtomicU64::new(0),
             asked: AtomicU64::new(0),
+            fetched: AtomicU64::new(0),
+            hiccups: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
         }
     }
 
@@ -278,7 +285,24 @@ impl Current {
         self.problem.store(Some(Arc::new(problem)));
     }
 
+    /// How often the source was asked, by how that ended: it gave credentials; it failed in a way that may pass by
+    /// itself; it failed until somebody mends something.
+    #[must_use]
+    pub fn outcomes(&self) -> [(&'static str, u64); 3] {
+        let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        [("fetched", count(&self.fetched)), ("hiccup", count(&self.hiccups)), ("failed", count(&self.failed))]
+    }
+
     fn ended(&self, outcome: Outcome) {
+        let count = match outcome {
+            Outcome::Pending => None,
+            Outcome::Fetched => Some(&self.fetched),
+            Outcome::Hiccup => Some(&self.hiccups),
+            Outcome::Failed => Some(&self.failed),
+        };
+        if let Some(count) = count {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
         self.attempts.send_modify(|(count, last)| {
             *count += 1;
             *last = outcome;

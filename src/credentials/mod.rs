@@ -121,6 +121,12 @@ impl Sources {
         current
     }
 
+    /// Every source that was started, with its name. Two that differ in what the name does not tell share one.
+    pub fn all(&self) -> Vec<(String, Arc<Current>)> {
+        let identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
+        identities.iter().map(|(wanted, current)| (source::name(wanted), Arc::clone(current))).collect()
+    }
+
     /// What stands for the identity of a stage that never signs: nothing is asked, and nothing ever comes.
     #[must_use]
     pub fn nothing() -> Arc<Current> {

@@ -24,7 +24,10 @@ use super::{
 use crate::{
     callers::origin::SEC_FETCH_SITE,
     config::Retry,
-    telemetry::Record,
+    telemetry::{
+        Phase, Record,
+        metrics::{self, Retried},
+    },
     upstream::{AnswerBody, Failure, Sent},
 };
 
@@ -46,6 +49,7 @@ pub struct Answered {
 pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
     let mut fresh = false;
     loop {
+        request.head.record.enter(Phase::Sign);
         let headers = complete(&mut request).await?;
         match forward(&request, headers, fresh).await {
             // Its connection speaks something else from here on, and no request can have asked for that.
@@ -72,7 +76,12 @@ pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
                     place: head.place,
                 });
             }
-            Err(failure) if !fresh && may_send_again(&failure, &request) => fresh = true,
+            Err(failure) if !fresh && may_send_again(&failure, &request) => {
+                let nothing = failure.sent() == Sent::Nothing;
+                let cause = if nothing { Retried::Unsent } else { Retried::Unanswered };
+                metrics::retried(request.head.record.series.get().stage(), cause);
+                fresh = true;
+            }
             Err(failure) => return Err(failure.into()),
         }
     }

@@ -20,7 +20,10 @@ use super::{
     refusal::{Code, Refusal},
     respond::MaskedBody,
 };
-use crate::{telemetry::Record, upstream::Cut};
+use crate::{
+    telemetry::{Record, metrics},
+    upstream::Cut,
+};
 
 const ERROR_HEADER: HeaderName = HeaderName::from_static("x-countersign-error");
 
@@ -77,6 +80,7 @@ where
         let answer = match ready!(this.inner.poll(cx)) {
             Ok(response) => response,
             Err(refusal) => {
+                metrics::refused(refusal.code as usize);
                 this.record.refusal.set(Some((refusal.code.as_str(), refusal.code.fault().as_str())));
                 answer(&refusal, this.record.id().as_str(), *this.bodiless)
             }

@@ -65,7 +65,8 @@ impl Step for Route {
         };
         // The record is new and the stage is set here only.
         let _ = received.record.stage.set(Rc::clone(&stage.name));
-        let auth = stage.auth(&path[below..]);
+        let (auth, series) = stage.auth(&path[below..]);
+        received.record.series.set(series);
         Ok(Routed { received, local_host, stage, auth, below })
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     config::{self, Auth, Config},
     credentials::{Current, CurrentKey, Sources},
     sigv4::{DateCache, Scope, Signer},
+    telemetry::metrics::{self, Series},
     upstream::{Pool, RootError, Roots},
 };
 
@@ -78,8 +79,9 @@ pub(super) struct Stage {
     pub(super) config: config::Stage,
     /// The mount's segments, percent-decoded.
     pub(super) mount: Vec<Vec<u8>>,
-    routes: Vec<(Pattern, Auth)>,
-    otherwise: Auth,
+    /// What each rule asks for, and where its requests are counted.
+    routes: Vec<(Pattern, Auth, Series)>,
+    otherwise: (Auth, Series),
     /// What is lent out, where that is not everything.
     pub(super) rules: Option<Rules>,
     /// How often, where that is limited.
@@ -106,8 +108,15 @@ impl Stage {
             mount: super::target::segments(&config.mount)
                 .map(|segment| super::target::decode(segment.as_bytes()))
                 .collect(),
-            routes: config.routes.iter().map(|route| (Pattern::new(&route.path), route.auth)).collect(),
-            otherwise: config.default_auth(),
+            routes: config
+                .routes
+                .iter()
+                .map(|route| {
+                    let series = metrics::series(&config.name, Some(&route.path));
+                    (Pattern::new(&route.path), route.auth, series)
+                })
+                .collect(),
+            otherwise: (config.default_auth(), metrics::series(&config.name, None)),
             rules: Rules::new(config),
             rate: rate.cloned(),
             host: HeaderValue::from_str(config.url.authority.as_str())
@@ -126,11 +135,10 @@ impl Stage {
     }
 
     /// What the path below the mount requires: the first rule that matches, else IAM, with the API key if there is one.
-    pub(super) fn auth(&self, path: &str) -> Auth {
-        self.routes
-            .iter()
-            .find(|(pattern, _)| pattern.matches(path))
-            .map_or(self.otherwise, |(_, auth)| *auth)
+    /// Also where such requests are counted.
+    pub(super) fn auth(&self, path: &str) -> (Auth, Series) {
+        let rule = self.routes.iter().find(|(pattern, ..)| pattern.matches(path));
+        rule.map_or(self.otherwise, |(_, auth, series)| (*auth, *series))
     }
 }
 
@@ -138,6 +146,7 @@ impl Stage {
 #[derive(Debug)]
 pub struct Budget {
     room: Arc<Semaphore>,
+    bytes: usize,
     wait: Duration,
     places: Arc<Places>,
     /// A stage each, in the order of the configuration.
@@ -158,10 +167,17 @@ impl Budget {
             config.stages.iter().map(|stage| stage.rate_limit.map(|limit| Arc::new(Rate::new(limit))));
         Arc::new(Self {
             room: Arc::new(Semaphore::new(bytes)),
+            bytes,
             wait: limits.buffer_wait,
             places: Places::new(limits.max_in_flight),
             rates: rates.collect(),
         })
+    }
+
+    /// Bytes that are given out.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        (self.bytes - self.room.available_permits()) as u64
     }
 
     /// Room for `bytes`, in the order in which it was asked for.

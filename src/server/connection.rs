@@ -25,6 +25,10 @@ use super::{
 use crate::{
     coarse,
     proxy::{AnswerOut, Caller, Incoming, Shared, chain},
+    telemetry::{
+        ConnectionEnd, connection_ended,
+        metrics::{OpenConnection, Protocol},
+    },
     upstream::Cut,
 };
 
@@ -43,23 +47,42 @@ pub(super) async fn serve(
     mut stopping: watch::Receiver<bool>,
 ) {
     let caller = Rc::new(Caller { local: conn.local() });
+    let unknown = OpenConnection::new();
     let first = coarse::timeout(header_timeout, read_ahead(&mut conn));
     let ahead = match until_stopped(&mut stopping, first).await {
         Some(Ok(Ok(ahead))) => ahead,
         // Nothing came: there is nobody to tell.
-        None | Some(Ok(Err(_)) | Err(coarse::Elapsed)) => return,
+        None => return connection_ended(ConnectionEnd::Drained),
+        Some(Ok(Err(error))) => return connection_ended(cause(&error)),
+        Some(Err(coarse::Elapsed)) => return connection_ended(ConnectionEnd::HeaderTimeout),
     };
     let watch = Watch::new();
     let wire = Wire::new(conn, ahead, &watch, header_timeout);
     let ended = if ahead.0[..ahead.1] == *PREFACE {
+        let _open = unknown.becomes(Protocol::Http2);
         watch.begin();
         // Boxed, so that HTTP/1.1 connections do not carry its room.
         Box::pin(serve_http2(wire, shared, &caller, &mut stopping)).await
     } else {
+        let _open = unknown.becomes(Protocol::Http1);
         serve_http1(wire, watch, shared, &caller, &mut stopping).await
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a client's connection ended");
+    connection_ended(match ended {
+        Ok(()) if *stopping.borrow() => ConnectionEnd::Drained,
+        Ok(()) => ConnectionEnd::Closed,
+        Err(error) => {
+            tracing::debug!(%error, "a client's connection ended");
+            let from = std::error::Error::source(&error).and_then(|from| from.downcast_ref::<io::Error>());
+            from.map_or(ConnectionEnd::ProtocolError, cause)
+        }
+    });
+}
+
+fn cause(error: &io::Error) -> ConnectionEnd {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => ConnectionEnd::Closed,
+        io::ErrorKind::TimedOut => ConnectionEnd::HeaderTimeout,
+        _ => ConnectionEnd::Broken,
     }
 }
 

@@ -29,7 +29,8 @@ pub use listen::{BindError, Bound};
 use crate::{
     config::Config,
     credentials::Sources,
-    proxy::{Budget, SharedError},
+    proxy::{Budget, Code, SharedError},
+    telemetry::metrics::Metrics,
     upstream::Roots,
 };
 
@@ -61,25 +62,43 @@ struct Common {
     sources: Arc<Sources>,
     roots: Arc<Roots>,
     budget: Arc<Budget>,
+    metrics: Option<Arc<Metrics>>,
     /// One permit a connection.
     connections: Arc<Semaphore>,
     stopping: watch::Receiver<bool>,
 }
 
+/// What the workers of this configuration count into, all at 0; `None` where metrics are off.
+#[must_use]
+pub fn metrics(config: &Config) -> Option<Arc<Metrics>> {
+    let codes = || Code::ALL.iter().map(|code| [code.as_str(), code.fault().as_str()]).collect();
+    config.metrics.then(|| Metrics::new(config, codes()))
+}
+
 impl Server {
-    /// Binds and serves.
+    /// Binds and serves, and counts into `metrics` if there are any.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
-    pub fn start(config: &Arc<Config>, sources: &Arc<Sources>) -> Result<Self, StartError> {
+    pub fn start(
+        config: &Arc<Config>,
+        sources: &Arc<Sources>,
+        metrics: Option<Arc<Metrics>>,
+    ) -> Result<Self, StartError> {
         let listeners = config.listen.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
         let bound = listeners.iter().map(Listener::bound).collect();
         let (stop, stopping) = watch::channel(false);
+        let budget = Budget::new(config);
+        if let Some(metrics) = &metrics {
+            let budget = Arc::clone(&budget);
+            metrics.set_buffered(move || budget.used());
+        }
         let common = Common {
             config: Arc::clone(config),
             sources: Arc::clone(sources),
             roots: Arc::default(),
-            budget: Budget::new(config),
+            budget,
+            metrics,
             connections: Arc::new(Semaphore::new(config.limits.max_connections)),
             stopping,
         };

@@ -28,6 +28,7 @@ use super::listen::Conn;
 use crate::{
     coarse::Deadline,
     proxy::{Code, Refusal},
+    telemetry::metrics,
 };
 
 /// How long a connection may wait for its next request.
@@ -206,6 +207,7 @@ fn own_answer(status: &[u8]) -> Vec<u8> {
         ),
     };
     let (code, status, body) = (refusal.code.as_str(), refusal.code.status(), refusal.body(""));
+    metrics::refused(refusal.code as usize);
     // There is no request whose line could tell it. Nothing of what came is logged: it may be anything.
     tracing::info!(
         target: "countersign::server", code, status = status.as_u16(), "answered what is no request"

@@ -33,6 +33,9 @@ pub(super) fn spawn(
     ready: Sender<Result<(), StartError>>,
 ) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        if let Some(metrics) = &common.metrics {
+            metrics.enter(index);
+        }
         let served = run(common, inbox, &ready);
         if let Err(error) = served {
             // Before it served, somebody waits for this; afterwards nothing fails.

@@ -1,4 +1,4 @@
-//! What is written down about a run: one line a request, and diagnostics. A leaf: beside the settings of the log and
+//! What is written down about a run: one line a request, metrics, and diagnostics. A leaf: beside the settings and
 //! the type of a secret it knows no other module's types.
 //!
 //! Can a secret escape? Four things stand against it: secrets have a type that does not print (`secret`), records hold
@@ -6,12 +6,17 @@
 //! every diagnostic line is searched for the secrets in use before it is written (`scrub`).
 
 mod access;
+mod connection;
 mod log;
+pub mod metrics;
+mod phases;
 mod record;
 mod scrub;
 
 pub use access::{flush, flush_when_due};
+pub use connection::{ConnectionEnd, connection_ended};
 pub use log::{BadFilter, Logging, start};
+pub use phases::Phase;
 pub use record::{ACCESS, Record, RequestId};
 #[cfg(test)]
 pub use scrub::is_hidden;

@@ -23,6 +23,7 @@
 //! | `upstream` | TLS, kept connections, sending again, and no answer at all |
 //! | `process` | start, listeners, what is no request, health, drain and end |
 //! | `logs` | one line a request, and no secret at any level |
+//! | `metrics` | every number is right after known traffic, and Prometheus' own parsers read it |
 //! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
 //! | `refusals` | every refusal is provoked, and documented |
 //!
@@ -52,6 +53,7 @@ mod headers;
 mod instruments;
 mod lending;
 mod logs;
+mod metrics;
 mod ministack;
 mod pages;
 mod process;
