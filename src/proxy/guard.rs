@@ -8,6 +8,8 @@
 //! 3. That host is a name of this machine: `localhost`, `*.localhost`, an address in `127.0.0.0/8`, `[::1]`, the
 //!    address that the client connected to, or one of `guard.allowed_hosts` (421). A page whose own name was rebound
 //!    to a loopback address (DNS rebinding) sends its own name, and so ends here.
+//! 4. On a Unix socket its user is one of `guard.allowed_uids`, if there are any (403, asked first; `peer`).
+//! 5. It carries `guard.token`, if there is one (401; `token`), which goes no further.
 //!
 //! `localhost.`, `0.0.0.0` and IPv4-mapped addresses are refused on purpose: no honest tool needs a second spelling.
 
@@ -19,6 +21,7 @@ use std::{
 use http::{HeaderMap, HeaderValue, Method, header, uri::Authority};
 
 use super::{
+    peer,
     record::{Caller, Received},
     refusal::{Code, Refusal},
     stage::Shared,
@@ -48,7 +51,8 @@ impl Step for Guard {
     type In = Received;
     type Out = Guarded;
 
-    fn apply(&self, received: Received) -> Result<Guarded, Refusal> {
+    fn apply(&self, mut received: Received) -> Result<Guarded, Refusal> {
+        peer::check(&received.caller, &self.shared.config.guard.allowed_uids)?;
         let parts = &received.parts;
         if matches!(parts.method, Method::CONNECT | Method::TRACE) {
             return Err(Code::MethodNotAllowed.into());
@@ -62,6 +66,9 @@ impl Step for Guard {
             if !is_allowed(host.as_bytes(), &received.caller, allowed) {
                 return Err(refuse_host(host));
             }
+        }
+        if let Some(token) = &self.shared.token {
+            token.admit(&mut received.parts.headers)?;
         }
         Ok(Guarded { received, local_host })
     }
@@ -152,7 +159,7 @@ mod tests {
     #[test]
     fn hosts() {
         let allowed = ["host.docker.internal".to_owned(), "10.1.2.3".to_owned()];
-        let caller = Caller { local: Some("192.168.7.7".parse().unwrap()) };
+        let caller = Caller { local: Some("192.168.7.7".parse().unwrap()), uid: None };
         for (host, verdict) in [
             ("localhost", true),
             ("LOCALHOST:8080", true),

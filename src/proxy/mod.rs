@@ -28,6 +28,7 @@ mod hop_by_hop;
 mod identity;
 mod mask;
 mod pattern;
+mod peer;
 mod record;
 mod refusal;
 mod refuse;
@@ -38,6 +39,7 @@ mod sign;
 mod stage;
 mod step;
 mod target;
+mod token;
 
 use std::{convert::Infallible, rc::Rc};
 
@@ -47,6 +49,7 @@ use tower::{Service, ServiceBuilder, layer::layer_fn, service_fn};
 pub use record::{AnswerOut, Caller, Incoming};
 pub use refusal::{Code, Fault, Refusal, reference};
 pub use stage::{Budget, Shared, SharedError};
+pub use token::CallerToken;
 
 use step::StepLayer;
 

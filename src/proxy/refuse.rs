@@ -19,6 +19,7 @@ use super::{
     record::Received,
     refusal::{Code, Refusal},
     respond::MaskedBody,
+    token,
 };
 use crate::{telemetry::Record, upstream::Cut};
 
@@ -101,6 +102,12 @@ fn answer(refusal: &Refusal, request_id: &str, bodiless: bool) -> Response<Answe
     if code == Code::MethodNotAllowed {
         let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
         headers.insert(header::ALLOW, allowed);
+    }
+    if matches!(code, Code::TokenMissing | Code::TokenWrong) {
+        // In two fields: not every client reads a list of challenges.
+        for challenge in token::CHALLENGES {
+            headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
     }
     if code == Code::Busy {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, TryAcquireError};
 use super::{
     pattern::Pattern,
     refusal::{Code, Refusal},
+    token::CallerToken,
 };
 use crate::{
     coarse,
@@ -25,6 +26,7 @@ pub struct Shared {
     pub(super) config: Arc<Config>,
     /// Longest mount first.
     pub(super) stages: Vec<Rc<Stage>>,
+    pub(super) token: Option<CallerToken>,
     pub(super) budget: Arc<Budget>,
 }
 
@@ -55,7 +57,8 @@ impl Shared {
             stages.push(Rc::new(Stage::new(stage, sources, roots).map_err(failed)?));
         }
         stages.sort_by_key(|stage| std::cmp::Reverse(stage.mount.len()));
-        Ok(Rc::new(Self { config: Arc::clone(config), stages, budget: Arc::clone(budget) }))
+        let token = config.guard.token.as_ref().map(|from| CallerToken::new(sources.token(from)));
+        Ok(Rc::new(Self { config: Arc::clone(config), stages, token, budget: Arc::clone(budget) }))
     }
 
     /// Closes connections that have been idle for too long.

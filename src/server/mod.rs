@@ -12,6 +12,7 @@
 mod accept;
 mod connection;
 mod listen;
+mod socket_file;
 mod wire;
 mod worker;
 
@@ -72,7 +73,8 @@ impl Server {
     /// # Errors
     /// [`StartError`]; nothing is left running then.
     pub fn start(config: &Arc<Config>, sources: &Arc<Sources>) -> Result<Self, StartError> {
-        let listeners = config.listen.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
+        let listeners = config.listen.iter().map(|address| Listener::bind(address, config.unix_mode));
+        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
         let bound = listeners.iter().map(Listener::bound).collect();
         let (stop, stopping) = watch::channel(false);
         let common = Common {

@@ -3,15 +3,18 @@
 //!
 //! Can a secret escape? Four things stand against it: secrets have a type that does not print (`secret`), records hold
 //! no header, body or query, crates that print what they handle are capped whatever the filter says (`log`), and
-//! every diagnostic line is searched for the secrets in use before it is written (`scrub`).
+//! every diagnostic line, what a panic says too (`panics`), is searched for the secrets in use before it is written
+//! (`scrub`).
 
 mod access;
 mod log;
+mod panics;
 mod record;
 mod scrub;
 
 pub use access::{flush, flush_when_due};
 pub use log::{BadFilter, Logging, start};
+pub use panics::log_panics;
 pub use record::{ACCESS, Record, RequestId};
 #[cfg(test)]
 pub use scrub::is_hidden;

@@ -15,6 +15,9 @@
 //! | `responses` | answers: as they are and as they come; cut ones, `Location`, echoed secrets |
 //! | `credentials` | which keys sign, and what happens without any |
 //! | `guarding` | who may borrow the credentials: hosts, methods, addresses |
+//! | `tokens` | the callers' token: every way to send it, what is refused without it, and that it goes no further |
+//! | `sockets` | Unix sockets: their mode, whose they are, who may connect |
+//! | `secrets` | files that others may read, command lines, and memory that leaves no trace |
 //! | `upstream` | TLS, kept connections, sending again, and no answer at all |
 //! | `process` | start, listeners, what is no request, health, drain and end |
 //! | `logs` | one line a request, and no secret at any level |
@@ -48,6 +51,9 @@ mod ministack;
 mod process;
 mod refusals;
 mod responses;
+mod secrets;
+mod sockets;
 mod target;
+mod tokens;
 mod upstream;
 mod vectors;

@@ -16,7 +16,7 @@ use serde::{
 };
 
 pub(super) use address::is_host_name;
-pub use address::{Admin, AllowedHost, HostPort};
+pub use address::{Admin, AllowedHost, HostPort, SocketMode, Uid};
 pub use amount::{Count, Lifetime, Size, Wait};
 pub use name::{CommandLine, Mount, Region, SignedHeader};
 pub(super) use name::{decoded_segments, is_dot_segment, is_path};
@@ -97,6 +97,8 @@ written!(
     Region,
     SignedHeader,
     Size,
+    SocketMode,
+    Uid,
     Wait
 );
 
