@@ -223,7 +223,9 @@ impl Walk {
     /// Whether the value has the kind that its field needs, as far as tables and lists of tables go.
     fn field(&mut self, field: &Field, value: &mut Spanned<DeValue<'_>>, path: &str) -> bool {
         let span = value.span();
-        if matches!(field.name, "api_key" | "token") || matches!(value.get_ref(), DeValue::String(text) if has_user(text)) {
+        if matches!(field.name, "api_key" | "token")
+            || matches!(value.get_ref(), DeValue::String(text) if has_user(text))
+        {
             self.mask(value);
         }
         let found = value.get_ref().type_str();

@@ -29,7 +29,8 @@ pub(super) fn wrong_token(text: &str) -> Option<Mistake> {
     match text.len() {
         0 => Some(Mistake::new("the token is empty").fix(fix)),
         1..SHORTEST_TOKEN => {
-            let what = format!("a token this short can be guessed: it has at least {SHORTEST_TOKEN} characters");
+            let what =
+                format!("a token this short can be guessed: it has at least {SHORTEST_TOKEN} characters");
             Some(Mistake::new(what).fix(fix))
         }
         SHORTEST_TOKEN..=LONGEST_TOKEN => None,
@@ -74,8 +75,9 @@ impl Resolver<'_> {
         }
         let has_socket = settings.listen.iter().any(|listen| matches!(listen, Listen::Unix(_)));
         if !guard.allowed_uids.is_empty() && !has_socket && !self.is_broken("listen") {
-            let mistake = Mistake::new("users are known on Unix sockets alone, and none is listened on")
-                .fix("add listen = \"unix:/run/user/1000/countersign.sock\", or ask for a token (guard.token)");
+            let mistake = Mistake::new("users are known on Unix sockets alone, and none is listened on").fix(
+                "add listen = \"unix:/run/user/1000/countersign.sock\", or ask for a token (guard.token)",
+            );
             self.report(Kind::Conflict, self.place("guard.allowed_uids"), "guard.allowed_uids", mistake);
         }
         token

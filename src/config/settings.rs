@@ -122,7 +122,10 @@ pub struct GuardSettings {
     /// User ids that may connect to a Unix socket, beside its mode; yours too, if this is set.
     #[config(default = [])]
     #[config(layer_attr(arg(
-        id = "guard.allowed_uids", value_name = "UID", value_delimiter = ',', help_heading = "Guard"
+        id = "guard.allowed_uids",
+        value_name = "UID",
+        value_delimiter = ',',
+        help_heading = "Guard"
     )))]
     pub allowed_uids: Vec<Uid>,
 

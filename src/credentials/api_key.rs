@@ -337,6 +337,28 @@ mod tests {
         assert!(key.problem().is_none());
     }
 
+    #[test]
+    fn sources_show_no_secret_in_any_debug() {
+        let (key, token) = ("canary-key-0123456789", "canary-token-0123456789");
+        let path = directory("debug").join("key");
+        fs::write(&path, key).unwrap();
+        let keys = [ApiKey::Value(Secret::new(key)), ApiKey::File(path)];
+        let sources = Sources::start([], &keys).unwrap();
+        let held_token = sources.token(&ApiKey::Value(Secret::new(token)));
+        assert_eq!(held(&held_token).as_deref(), Some(token));
+        assert_eq!(held(&sources.api_key(&keys[1])).as_deref(), Some(key));
+        let credentials = aws_credential_types::Credentials::new(
+            "AKIDEXAMPLE",
+            "canary-secret",
+            Some("canary-session".to_owned()),
+            None,
+            "test",
+        );
+        let shown =
+            format!("{sources:?} {sources:#?} {held_token:?} {held_token:#?} {credentials:?} {keys:?}");
+        assert!(!shown.contains("canary") && shown.contains("hidden"), "{shown}");
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_kubernetes_volume_swaps_its_links() {

@@ -105,7 +105,7 @@ codes! {
         "Send the token of guard.token as X-Countersign-Token, as Authorization: Bearer, as the password of Authorization: Basic (curl -u any:TOKEN), the same in Proxy-Authorization, or as x-api-key. It is not forwarded."
     TokenUnavailable "token-unavailable" SERVICE_UNAVAILABLE Proxy
         "This proxy is to ask its callers for a token, and does not know it, so nobody passes."
-        "Check guard.token."
+        "Check guard.token: the log, and /readyz on the admin address, say what is wrong with it."
     BadTarget "bad-target" BAD_REQUEST Client
         "The request target has a fragment, is not a path, or is too long."
         "Send an origin-form target such as /orders?id=1, with # written as %23."

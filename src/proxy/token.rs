@@ -71,7 +71,8 @@ impl CallerToken {
     /// The [`Refusal`] to answer with: 401, or 503 while the token is not known.
     pub fn admit(&self, headers: &mut HeaderMap) -> Result<(), Refusal> {
         let token = self.held.load();
-        let Some(token) = &*token else { return Err(self.unavailable()) };
+        // What is wrong with its source is not for those who have shown no token: the log and /readyz say it.
+        let Some(token) = &*token else { return Err(Code::TokenUnavailable.into()) };
         let token = token.as_bytes();
         let (mut admitted, mut wrong) = (false, None);
         for name in CARRIERS {
@@ -99,11 +100,6 @@ impl CallerToken {
                 Err(Refusal::because(Code::TokenWrong, detail))
             }
         }
-    }
-
-    fn unavailable(&self) -> Refusal {
-        // What is wrong with the source is not for those who have shown no token; the log and /readyz say it.
-        Code::TokenUnavailable.into()
     }
 }
 

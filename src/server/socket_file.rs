@@ -124,7 +124,9 @@ fn replaceable(path: &Path) -> io::Result<()> {
         Some(Errno::CONNREFUSED | Errno::NOENT) => Ok(()),
         Some(Errno::AGAIN) => Err(served()),
         _ => {
-            let why = format!("a socket is there, and whether another process listens on it cannot be told: {error}");
+            let why = format!(
+                "a socket is there, and whether another process listens on it cannot be told: {error}"
+            );
             Err(io::Error::new(error.kind(), why))
         }
     }

@@ -53,8 +53,7 @@ fn children(id: u32) -> Vec<u32> {
 fn secret(text: &str) -> Option<&str> {
     text.split(|c: char| !c.is_ascii_alphanumeric()).find(|run| {
         let has = |kind: fn(&u8) -> bool| run.bytes().any(|byte| kind(&byte));
-        let mixed =
-            has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit);
+        let mixed = has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit);
         run.len() >= 40 && mixed
     })
 }
@@ -94,8 +93,7 @@ fn a_demo_that_is_kept_serves_until_a_signal_and_takes_its_proxy_along() {
 fn the_demos_secrets_are_known_by_their_looks() {
     for settings in std::iter::repeat_with(GatewaySettings::random).take(50).map(Result::unwrap) {
         let account = &settings.accounts[0];
-        for text in
-            [&settings.api_key.0, &account.secret_access_key, account.session_token.as_ref().unwrap()]
+        for text in [&settings.api_key.0, &account.secret_access_key, account.session_token.as_ref().unwrap()]
         {
             assert_eq!(secret(&format!("a \"{text}\" b")), Some(text.as_str()));
         }

@@ -46,9 +46,19 @@ fn files_that_others_may_read_or_write_are_named_and_refused_when_strict() {
         (&none, 0o602, 0o600, Some((&config, "write the configuration file (mode 0602)", "chmod go-w"))),
         (&inside, 0o600, 0o600, None),
         (&inside, 0o644, 0o600, Some((&config, "read the configuration file (mode 0644)", "chmod 600"))),
-        (&token_inside, 0o640, 0o600, Some((&config, "read the configuration file (mode 0640)", "chmod 600"))),
+        (
+            &token_inside,
+            0o640,
+            0o600,
+            Some((&config, "read the configuration file (mode 0640)", "chmod 600")),
+        ),
         (&by_file, 0o644, 0o400, None),
-        (&by_file, 0o644, 0o644, Some((&key, "read the file of 127.0.0.1's API key (mode 0644)", "chmod 600"))),
+        (
+            &by_file,
+            0o644,
+            0o644,
+            Some((&key, "read the file of 127.0.0.1's API key (mode 0644)", "chmod 600")),
+        ),
         (&token_by_file, 0o644, 0o604, Some((&key, "read the file of the token (mode 0604)", "chmod 600"))),
         (&token_by_file, 0o644, 0o620, Some((&key, "write the file of the token (mode 0620)", "chmod go-w"))),
     ] {
@@ -89,7 +99,8 @@ fn after(before: &str, launch: &Launch) -> Running {
 fn a_process_that_dies_leaves_no_core() {
     let folder = TempDir::new();
     let socket = folder.path().join("socket");
-    for signal in ["ABRT", "SEGV"] {
+    // SEGV is caught once by the standard library, which looks for overflows of the stack.
+    for signal in ["ABRT", "QUIT"] {
         let config = format!("listen = \"unix:{}\"\nadmin = \"off\"\n{STAGE}", socket.display());
         let launch = Launch::config(&config).keys("AKIDEXAMPLE", "0123456789abcdef");
         let home = launch.command().get_current_dir().unwrap().to_owned();

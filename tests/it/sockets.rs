@@ -50,7 +50,10 @@ fn its_mode_is_right_from_the_first_moment_whatever_the_umask() {
         let launch = on(&path, "");
         let program = launch.command();
         let mut command = Command::new("sh");
-        command.args(["-c", "umask 0; exec \"$0\" \"$@\""]).arg(program.get_program()).args(program.get_args());
+        command
+            .args(["-c", "umask 0; exec \"$0\" \"$@\""])
+            .arg(program.get_program())
+            .args(program.get_args());
         command.env_clear().envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.current_dir(program.get_current_dir().unwrap());
         let listens = AtomicBool::new(false);
@@ -136,7 +139,8 @@ fn what_is_no_stale_socket_is_left_alone() {
     symlink(at("nowhere"), at("dangling")).unwrap();
     let _datagrams = std::os::unix::net::UnixDatagram::bind(at("datagrams")).unwrap();
     let names = || {
-        let mut all: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut all: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         all.sort();
         all
     };

@@ -40,7 +40,10 @@ fn ways() -> Vec<(&'static str, String)> {
 
 fn is_challenged(answer: &Answer) {
     let challenges: Vec<_> = answer.head.all("www-authenticate").into_iter().map(<[u8]>::to_vec).collect();
-    assert_eq!(challenges, [&b"Bearer realm=\"countersign\""[..], b"Basic realm=\"countersign\", charset=\"UTF-8\""]);
+    assert_eq!(
+        challenges,
+        [&b"Bearer realm=\"countersign\""[..], b"Basic realm=\"countersign\", charset=\"UTF-8\""]
+    );
     let hint = answer.json()["hint"].as_str().unwrap().to_owned();
     for way in ["X-Countersign-Token", "Bearer", "Basic", "Proxy-Authorization", "x-api-key"] {
         assert!(hint.contains(way), "{way}: {hint}");
@@ -56,7 +59,10 @@ fn every_way_to_send_it_passes_and_it_stays_here() {
                 let sent = scene.sent(via, &Ask::new("GET", path).header(name, &value));
                 for (field, found) in &sent.head.fields {
                     let text = String::from_utf8_lossy(found);
-                    assert!(!text.contains(TOKEN) && !text.contains(&value), "{path} {name}: {field}: {text}");
+                    assert!(
+                        !text.contains(TOKEN) && !text.contains(&value),
+                        "{path} {name}: {field}: {text}"
+                    );
                 }
                 for gone in ["x-countersign-token", "proxy-authorization"] {
                     assert_eq!(sent.head.one(gone), None, "{path} {name}");
@@ -126,7 +132,8 @@ fn nobody_passes_without_it() {
             scene.refused(via, &ask, 401, "token-missing");
         }
         // The name comes first: a page that was rebound is not asked for a token.
-        let ask = Ask::new("GET", "/none").header("host", "evil.example").header("x-countersign-token", TOKEN);
+        let ask =
+            Ask::new("GET", "/none").header("host", "evil.example").header("x-countersign-token", TOKEN);
         scene.refused(via, &ask, 421, "host-not-allowed");
     }
 }
@@ -207,7 +214,8 @@ fn it_comes_from_a_variable_or_a_command_as_well() {
         scene.refused(Via::Http1, &Ask::new("GET", "/a"), 401, "token-missing");
         scene.sent(Via::Http1, &Ask::new("GET", "/a").header("x-countersign-token", TOKEN));
     }
-    let ended = Setup::new().variable("COUNTERSIGN_TOKEN", "sh0rt").prepare(crate::support::scene::ok).1.run();
+    let ended =
+        Setup::new().variable("COUNTERSIGN_TOKEN", "sh0rt").prepare(crate::support::scene::ok).1.run();
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.err.contains("COUNTERSIGN_TOKEN") && !ended.err.contains("sh0rt"), "{ended:?}");
 }

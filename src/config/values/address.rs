@@ -72,8 +72,9 @@ impl FromStr for SocketMode {
         match octal {
             // Without both the owner, this program's own user, could not connect.
             Some(mode) if mode <= 0o777 && mode & 0o600 == 0o600 => Ok(Self(mode)),
-            _ => Err(Mistake::new(format!("{text:?} is not a socket's mode"))
-                .fix("write \"0600\" (the owner alone), \"0660\" (the group as well) or \"0666\" (every user)")),
+            _ => Err(Mistake::new(format!("{text:?} is not a socket's mode")).fix(
+                "write \"0600\" (the owner alone), \"0660\" (the group as well) or \"0666\" (every user)",
+            )),
         }
     }
 }
