@@ -20,6 +20,7 @@ use toml::{
     Spanned,
     de::{DeTable, DeValue, Deserializer},
 };
+use zeroize::Zeroizing;
 
 use super::{
     error::{Kind, Mistake, Place, Problem, Text, nearest},
@@ -67,6 +68,7 @@ impl File {
 pub(super) fn read(path: &Path) -> Result<File, Vec<Problem>> {
     let text = fs::read(path).map_err(|error| error.to_string()).and_then(|bytes| {
         String::from_utf8(bytes)
+            .map(Zeroizing::new)
             .map_err(|error| format!("it is not UTF-8 (at byte {})", error.utf8_error().valid_up_to()))
     });
     match text {
