@@ -4,6 +4,7 @@ use std::{io, process::ExitCode, sync::Arc, time::Duration};
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::hardening;
 use crate::{
     admin::{self, Admin, Health},
     config::Config,
@@ -12,7 +13,7 @@ use crate::{
     telemetry,
 };
 
-/// How long the start waits for commands that print API keys.
+/// How long the start waits for commands that print API keys and the token.
 const KEY_WAIT: Duration = Duration::from_secs(2);
 
 /// The proxy cannot run.
@@ -59,10 +60,40 @@ impl From<StartError> for RunError {
 /// # Errors
 /// [`RunError`] when it cannot start.
 pub fn run(config: Config) -> Result<ExitCode, RunError> {
+    hardening::harden();
     let logging = telemetry::start(&config.log)?;
+    telemetry::log_panics();
+    warn(&config);
     let served = serve(&Arc::new(config));
     logging.finish();
     served.map(|()| ExitCode::SUCCESS)
+}
+
+/// What is allowed and yet worth a thought, each time it starts.
+fn warn(config: &Config) {
+    for exposed in &config.exposed {
+        tracing::warn!(
+            file = %exposed.path.display(),
+            hint = exposed.fix,
+            "{}; --strict makes this an error",
+            exposed.what
+        );
+    }
+    for (setting, address) in config.remote() {
+        tracing::warn!(
+            setting,
+            %address,
+            "other machines reach this address over plain HTTP: whoever can read their network reads requests, answers \
+             and the token"
+        );
+        if config.guard.token.is_none() {
+            tracing::warn!(
+                setting,
+                %address,
+                "no token is asked for: whoever reaches this address calls your stages with your credentials and API key"
+            );
+        }
+    }
 }
 
 fn serve(config: &Arc<Config>) -> Result<(), RunError> {
@@ -74,6 +105,8 @@ fn serve(config: &Arc<Config>) -> Result<(), RunError> {
     let signing = config.stages.iter().filter(|stage| stage.signs());
     let keys = config.stages.iter().filter_map(|stage| stage.api_key.as_ref());
     let sources = Arc::new(Sources::start(signing.map(|stage| &stage.credentials), keys)?);
+    // A token that a file holds is known from here on; one that a command prints is waited for below.
+    let token = config.guard.token.as_ref().map(|from| sources.token(from));
     let health = Health::new(config, &sources);
     let metrics = server::metrics(config);
     let exposer = metrics.as_ref().map(|metrics| admin::exposer(config, &sources, metrics));
@@ -90,6 +123,9 @@ fn serve(config: &Arc<Config>) -> Result<(), RunError> {
         let all = async {
             for key in config.stages.iter().filter_map(|stage| stage.api_key.as_ref()) {
                 sources.api_key(key).wait(KEY_WAIT).await;
+            }
+            if let Some(token) = token {
+                token.wait(KEY_WAIT).await;
             }
         };
         // One that takes longer is not waited for: its stage answers 503 until it has ended.

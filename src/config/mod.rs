@@ -12,7 +12,9 @@ mod error;
 mod file;
 mod generate;
 mod given;
+mod guard;
 mod host;
+mod permissions;
 mod resolve;
 mod settings;
 mod stage;
@@ -28,7 +30,9 @@ use http::{HeaderName, uri::Authority};
 
 pub use error::{Error, Kind, Mistake, Place, Problem, Text};
 pub use generate::{reference, schema};
-pub use given::{API_KEY_VARIABLE, BadValue, Given, parse_tolerantly, with_args};
+pub use given::{API_KEY_VARIABLE, BadValue, Given, TOKEN_VARIABLE, parse_tolerantly, with_args};
+pub use guard::{LONGEST_TOKEN, SHORTEST_TOKEN};
+pub use permissions::Exposed;
 pub use resolve::load;
 pub use settings::{Settings, StageSettings};
 pub use values::{Admin, Rate, TurnWait, Wait};
@@ -44,6 +48,12 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// Whether what happens is counted and served; never without `admin`.
     pub metrics: bool,
+    /// The mode of Unix sockets' files.
+    pub unix_mode: u32,
+    /// Whether [`Config::exposed`] is an error: then it is empty.
+    pub strict: bool,
+    /// Files that others may read or write and should not.
+    pub exposed: Vec<Exposed>,
     /// Threads that serve requests and share nothing.
     pub workers: NonZeroUsize,
     /// Who may borrow the credentials.
@@ -74,6 +84,10 @@ pub struct Guard {
     pub allowed_hosts: Vec<String>,
     /// Web pages of these origins may call, beside those that were served through the proxy.
     pub allowed_origins: Vec<Origin>,
+    /// Where the token comes from that every request must carry, if any.
+    pub token: Option<ApiKey>,
+    /// Users that may connect to Unix sockets; empty is whoever the file's mode lets in.
+    pub allowed_uids: Vec<u32>,
 }
 
 /// Bounds on what clients may take. Durations and sizes are positive, unless said otherwise.
@@ -156,6 +170,23 @@ pub struct Stage {
     pub read_only: bool,
     /// How often the stage may be called.
     pub rate_limit: Option<RateLimit>,
+}
+
+impl Config {
+    /// Addresses that other machines reach, with the setting that names each.
+    pub fn remote(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> + '_ {
+        remote(&self.listen, self.admin)
+    }
+}
+
+/// See [`Config::remote`].
+fn remote(listen: &[Listen], admin: Option<SocketAddr>) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+    let listen = listen.iter().filter_map(|listen| match listen {
+        Listen::Tcp(address) => Some(("listen", *address)),
+        Listen::Unix(_) => None,
+    });
+    let all = listen.chain(admin.map(|address| ("admin", address)));
+    all.filter(|(_, address)| !address.ip().to_canonical().is_loopback())
 }
 
 impl Stage {
@@ -253,7 +284,7 @@ pub struct Role {
     pub duration: Option<Duration>,
 }
 
-/// Where the API key comes from.
+/// Where the API key, or the token for callers, comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApiKey {
     /// Written in the configuration file itself.

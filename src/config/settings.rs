@@ -18,7 +18,7 @@ use super::{
     Auth, CredentialSource, LendRule, Listen, LogFormat, Retry, StageUrl,
     values::{
         Admin, AllowedHost, AllowedOrigin, CommandLine, Count, HostPort, Lifetime, Mount, OneOrMany, Rate,
-        Region, SignedHeader, Size, TurnWait, Wait, one_or_many, secret,
+        Region, SignedHeader, Size, SocketMode, TurnWait, Uid, Wait, one_or_many, secret,
     },
 };
 use crate::secret::Secret;
@@ -33,7 +33,7 @@ pub struct Settings {
     /// Where requests are taken: `127.0.0.1:8080`, `[::1]:8080` or `unix:/path`.
     ///
     /// `localhost` is read as 127.0.0.1, and port 0 picks a free port. The flag may be repeated, the file may give
-    /// a list. An address that other machines reach needs `guard.allow_remote`.
+    /// a list. An address that other machines reach needs `guard.allow_remote`, and `guard.token` or `guard.no_token`.
     #[config(default = ["127.0.0.1:8080"], deserialize_with = one_or_many)]
     #[config(layer_attr(arg(id = "listen", value_name = "ADDRESS", value_delimiter = ',')))]
     #[config(layer_attr(schemars(with = "Option<OneOrMany<Listen>>")))]
@@ -41,7 +41,8 @@ pub struct Settings {
 
     /// Where health and metrics are served, or `off`.
     ///
-    /// Port 0 picks a free port. An address that other machines reach needs `guard.allow_remote`.
+    /// Port 0 picks a free port. An address that other machines reach needs `guard.allow_remote`, and `guard.token` or
+    /// `guard.no_token`; health itself is served without a token.
     #[config(default = "127.0.0.1:8081")]
     #[config(layer_attr(arg(id = "admin", value_name = "ADDRESS")))]
     pub admin: Admin,
@@ -55,6 +56,21 @@ pub struct Settings {
         default_missing_value = "true"
     )))]
     pub metrics: bool,
+
+    /// The mode of Unix sockets. `0660` lets the group connect as well.
+    #[config(default = "0600")]
+    #[config(layer_attr(arg(id = "unix_mode", value_name = "MODE")))]
+    pub unix_mode: SocketMode,
+
+    /// Refuse to start when others may read a file that holds a secret, or write the configuration file.
+    ///
+    /// Without it that is a warning.
+    #[config(default = false)]
+    #[config(layer_attr(arg(
+        id = "strict", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true"
+    )))]
+    pub strict: bool,
 
     /// Threads that serve requests; each has its own connections to the stages.
     #[config(default = 1)]
@@ -106,13 +122,70 @@ pub struct GuardSettings {
     #[config(layer_attr(arg(id = "guard.allowed_origins", value_name = "ORIGIN", value_delimiter = ',')))]
     pub allowed_origins: Vec<AllowedOrigin>,
 
-    /// Allow addresses that other machines reach: whoever reaches them calls the stages with your credentials.
+    /// A secret that every request must carry: exactly one of `env`, `file`, `command` and `value`.
+    #[config(nested)]
+    #[config(layer_attr(command(flatten)))]
+    #[config(layer_attr(schemars(default = "TokenLayer::empty")))]
+    pub token: TokenSettings,
+
+    /// Ask for no token at an address that other machines reach: whoever reaches it calls your stages as you.
+    ///
+    /// Only where the network lets nobody else near, as within a pod.
+    #[config(default = false)]
+    #[config(layer_attr(arg(
+        id = "guard.no_token", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", help_heading = "Guard"
+    )))]
+    pub no_token: bool,
+
+    /// User ids that may connect to a Unix socket, beside its mode; yours too, if this is set.
+    #[config(default = [])]
+    #[config(layer_attr(arg(
+        id = "guard.allowed_uids",
+        value_name = "UID",
+        value_delimiter = ',',
+        help_heading = "Guard"
+    )))]
+    pub allowed_uids: Vec<Uid>,
+
+    /// Allow addresses that other machines reach: whoever reaches them, and has the token, calls the stages with your
+    /// credentials.
     #[config(default = false)]
     #[config(layer_attr(arg(
         id = "guard.allow_remote", value_name = "BOOL", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true"
+        default_missing_value = "true", help_heading = "Guard"
     )))]
     pub allow_remote: bool,
+}
+
+/// A secret that every request must carry: exactly one of these says where it comes from.
+///
+/// It has at least 16 characters; `openssl rand -hex 32` makes one. A client sends it as `X-Countersign-Token`,
+/// `Authorization: Bearer`, the password of `Authorization: Basic`, the same in `Proxy-Authorization`, or as its
+/// `x-api-key`. It never reaches the stage.
+#[derive(Debug, Clone, confique::Config)]
+#[config(layer_attr(derive(Debug, Clone, clap::Args, JsonSchema)))]
+#[config(layer_attr(serde(deny_unknown_fields)))]
+#[config(layer_attr(schemars(rename = "Token")))]
+#[config(layer_attr(command(next_help_heading = "Token")))]
+pub struct TokenSettings {
+    /// The environment variable that holds the token.
+    #[config(layer_attr(arg(id = "guard.token.env", long = "token-env", value_name = "VARIABLE")))]
+    pub env: Option<String>,
+
+    /// A file that holds the token; it is read again when it changes.
+    #[config(layer_attr(arg(id = "guard.token.file", long = "token-file", value_name = "FILE")))]
+    pub file: Option<PathBuf>,
+
+    /// A command that prints the token; no shell runs it. In the file a list of words, as a flag one text.
+    #[config(layer_attr(arg(id = "guard.token.command", long = "token-command", value_name = "COMMAND")))]
+    pub command: Option<CommandLine>,
+
+    /// The token itself. There is no flag for it: other users of the machine see command lines.
+    #[config(deserialize_with = secret)]
+    #[config(layer_attr(arg(skip)))]
+    #[config(layer_attr(schemars(with = "Option<String>")))]
+    pub value: Option<Secret>,
 }
 
 /// Bounds on what clients may take.
@@ -451,6 +524,8 @@ pub type SettingsLayer = <Settings as confique::Config>::Layer;
 pub type StageLayer = <StageSettings as confique::Config>::Layer;
 /// What one source says of a stage's API key.
 pub type ApiKeyLayer = <ApiKeySettings as confique::Config>::Layer;
+/// What one source says of the token for callers.
+pub type TokenLayer = <TokenSettings as confique::Config>::Layer;
 type GuardLayer = <GuardSettings as confique::Config>::Layer;
 type LimitLayer = <LimitSettings as confique::Config>::Layer;
 type LogLayer = <LogSettings as confique::Config>::Layer;

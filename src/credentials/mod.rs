@@ -18,7 +18,7 @@
 //! | `process.rs`, `command.rs` | `credential_process`, and running commands whose output is a secret |
 //! | `watch.rs`, `environment.rs` | files that change, variables that name them |
 //! | `problem.rs`, `diagnose.rs` | what is wrong, in words that hold no secret |
-//! | `api_key.rs` | the API key |
+//! | `api_key.rs` | the API key, and the token for callers |
 
 mod api_key;
 mod command;
@@ -51,7 +51,7 @@ pub use self::{
     current::{Current, Identity},
     problem::{Kind, Problem},
 };
-use self::{environment::Environment, refresh::Refresher, source::Source};
+use self::{api_key::Purpose, environment::Environment, refresh::Refresher, source::Source};
 use crate::config;
 
 /// How long the thread waits at its end for a name resolution or a file that cannot be interrupted.
@@ -66,7 +66,7 @@ pub struct Sources {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
     identities: Mutex<HashMap<config::Credentials, Arc<Current>>>,
-    keys: Mutex<Vec<(config::ApiKey, Arc<CurrentKey>)>>,
+    keys: Mutex<Vec<(Purpose, config::ApiKey, Arc<CurrentKey>)>>,
 }
 
 impl Sources {
@@ -135,11 +135,20 @@ impl Sources {
 
     /// The API key of this source; equal configurations share one. A source that is new is started.
     pub fn api_key(&self, from: &config::ApiKey) -> Arc<CurrentKey> {
+        self.key(Purpose::ApiKey, from)
+    }
+
+    /// The token for callers; as [`Self::api_key`], but never a short one.
+    pub fn token(&self, from: &config::ApiKey) -> Arc<CurrentKey> {
+        self.key(Purpose::Token, from)
+    }
+
+    fn key(&self, purpose: Purpose, from: &config::ApiKey) -> Arc<CurrentKey> {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, key)) = keys.iter().find(|(known, _)| known == from) {
+        if let Some((.., key)) = keys.iter().find(|(what, known, _)| *what == purpose && known == from) {
             return Arc::clone(key);
         }
-        let key = Arc::new(CurrentKey::new());
+        let key = Arc::new(CurrentKey::new(purpose));
         // Looked at before it is read, so that no change in between is missed.
         let seen = match from {
             config::ApiKey::File(path) => watch::stamp(path),
@@ -147,7 +156,7 @@ impl Sources {
         };
         key.read_now(from, &self.environment);
         self.handle.spawn(Arc::clone(&key).follow(from.clone(), seen));
-        keys.push((from.clone(), Arc::clone(&key)));
+        keys.push((purpose, from.clone(), Arc::clone(&key)));
         key
     }
 }

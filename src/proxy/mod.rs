@@ -34,6 +34,7 @@ mod identity;
 mod lend;
 mod mask;
 mod pattern;
+mod peer;
 mod places;
 mod rate;
 mod readings;
@@ -48,6 +49,7 @@ mod sign;
 mod stage;
 mod step;
 mod target;
+mod token;
 
 use std::{convert::Infallible, rc::Rc};
 
@@ -58,6 +60,7 @@ pub use record::{AnswerOut, Caller, Incoming};
 pub use refusal::{Code, Fault, Refusal, reference};
 pub use rules::{NotLent, is_lent};
 pub use stage::{Budget, Shared, SharedError};
+pub use token::CallerToken;
 
 use step::StepLayer;
 

@@ -36,6 +36,8 @@ pub struct Incoming {
 pub struct Caller {
     /// The address of this machine that the client connected to; `None` on a Unix socket.
     pub local: Option<IpAddr>,
+    /// The user at the other end of a Unix socket, where the system says.
+    pub uid: Option<u32>,
 }
 
 /// A request with its record: what `guard` takes.

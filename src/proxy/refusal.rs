@@ -85,6 +85,9 @@ codes! {
     BadRequest "bad-request" BAD_REQUEST Client
         "The request is not valid HTTP."
         "Send one Host header and an origin-form request target."
+    PeerNotAllowed "peer-not-allowed" FORBIDDEN Client
+        "The user at the other end of the Unix socket is not one of guard.allowed_uids."
+        "Add the user's number (id -u) to guard.allowed_uids."
     HostNotAllowed "host-not-allowed" MISDIRECTED_REQUEST Client
         "The Host is not a name of this machine, so a web page may have been led here."
         "Use localhost, or add the name to guard.allowed_hosts."
@@ -97,6 +100,15 @@ codes! {
     MethodOverride "method-override" FORBIDDEN Client
         "X-HTTP-Method-Override would change the method inside the gateway, after it was checked here."
         "Send the request with the method that is meant."
+    TokenMissing "token-missing" UNAUTHORIZED Client
+        "This proxy asks its callers for a token, and the request carries none."
+        "Send the token of guard.token as X-Countersign-Token, as Authorization: Bearer, as the password of Authorization: Basic (curl -u any:TOKEN), the same in Proxy-Authorization, or as x-api-key. It is not forwarded."
+    TokenWrong "token-wrong" UNAUTHORIZED Client
+        "This proxy asks its callers for a token, and what the request carries is not it."
+        "Send the token of guard.token as X-Countersign-Token, as Authorization: Bearer, as the password of Authorization: Basic (curl -u any:TOKEN), the same in Proxy-Authorization, or as x-api-key. It is not forwarded."
+    TokenUnavailable "token-unavailable" SERVICE_UNAVAILABLE Proxy
+        "This proxy is to ask its callers for a token, and does not know it, so nobody passes."
+        "Check guard.token: the log, and /readyz on the admin address, say what is wrong with it."
     BadTarget "bad-target" BAD_REQUEST Client
         "The request target has a fragment, is not a path, or is too long."
         "Send an origin-form target such as /orders?id=1, with # written as %23."

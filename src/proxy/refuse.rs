@@ -19,6 +19,7 @@ use super::{
     record::Received,
     refusal::{Code, Refusal},
     respond::MaskedBody,
+    token,
 };
 use crate::{
     telemetry::{Record, metrics},
@@ -108,6 +109,12 @@ fn answer(refusal: &Refusal, request_id: &str, bodiless: bool) -> Response<Answe
     }
     if let Some(seconds) = refusal.retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if matches!(code, Code::TokenMissing | Code::TokenWrong) {
+        // In two fields: not every client reads a list of challenges.
+        for challenge in token::CHALLENGES {
+            headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
     }
     response
 }

@@ -4,7 +4,7 @@
 //!
 //! 1. hop-by-hop fields, and all that `Connection` names (RFC 9110 section 7.6.1);
 //! 2. what the proxy owns: `x-api-key`, `x-amz-date`, `x-amz-security-token`, `x-amz-content-sha256`,
-//!    `x-apigw-api-id` (behind a VPC endpoint's name it picks the API), `authorization` on routes that are signed
+//!    `x-countersign-token`, `x-apigw-api-id` (behind a VPC endpoint's name it picks the API), `authorization` on routes that are signed
 //!    (elsewhere a JWT, Cognito or Lambda authorizer reads it), presign parameters in the query, and names that differ
 //!    from these only in `_` for `-`;
 //! 3. `content-length`, which is set again exactly, and `expect`, which is answered here.
@@ -181,6 +181,7 @@ fn remove_unforwardable(headers: &mut HeaderMap, auth: Auth) {
     }
     let goes = |name: &&HeaderName| match name.as_str().as_bytes()[0] {
         b'a' | b'x' => is_owned(name, auth),
+        b'p' => is_hop_by_hop(name) || name.as_str() == "proxy_authorization",
         b'c' | b'e' => **name == header::CONTENT_LENGTH || **name == header::EXPECT || is_hop_by_hop(name),
         _ => is_hop_by_hop(name),
     };
@@ -196,7 +197,7 @@ fn is_owned(name: &HeaderName, auth: Auth) -> bool {
     match text.as_bytes()[0] {
         b'a' => text == "authorization" && auth.signs(),
         // Their lengths, so that other names cost no copy.
-        b'x' if matches!(text.len(), 9 | 10 | 14 | 20) => {
+        b'x' if matches!(text.len(), 9 | 10 | 14 | 19 | 20) => {
             let mut dashed = [0; 20];
             let dashed = &mut dashed[..text.len()];
             dashed.copy_from_slice(text.as_bytes());
@@ -206,6 +207,7 @@ fn is_owned(name: &HeaderName, auth: Auth) -> bool {
                 b"x-api-key"
                     | b"x-amz-date"
                     | b"x-apigw-api-id"
+                    | b"x-countersign-token"
                     | b"x-amz-security-token"
                     | b"x-amz-content-sha256"
             )
@@ -350,6 +352,8 @@ mod tests {
             ("x_amz_content_sha256", true, true),
             ("x-apigw-api-id", true, true),
             ("x_apigw-api_id", true, true),
+            ("x-countersign-token", true, true),
+            ("x_countersign_token", true, true),
             ("x-apigw-api-ie", false, false),
             ("x-amz-meta-a", false, false),
             ("x-amz-target", false, false),

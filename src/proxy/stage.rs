@@ -15,6 +15,7 @@ use super::{
     rate::Rate,
     refusal::{Code, Refusal},
     rules::Rules,
+    token::CallerToken,
 };
 use crate::{
     coarse,
@@ -30,6 +31,7 @@ pub struct Shared {
     pub(super) config: Arc<Config>,
     /// Longest mount first.
     pub(super) stages: Vec<Rc<Stage>>,
+    pub(super) token: Option<CallerToken>,
     pub(super) budget: Arc<Budget>,
     pub(super) door: Rc<Door>,
 }
@@ -62,7 +64,8 @@ impl Shared {
         }
         stages.sort_by_key(|stage| std::cmp::Reverse(stage.mount.len()));
         let door = Door::new(&budget.places, config.limits.in_flight_wait);
-        Ok(Rc::new(Self { config: Arc::clone(config), stages, budget: Arc::clone(budget), door }))
+        let token = config.guard.token.as_ref().map(|from| CallerToken::new(sources.token(from)));
+        Ok(Rc::new(Self { config: Arc::clone(config), stages, token, budget: Arc::clone(budget), door }))
     }
 
     /// Closes connections that have been idle for too long.

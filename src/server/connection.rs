@@ -46,7 +46,7 @@ pub(super) async fn serve(
     header_timeout: Duration,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let caller = Rc::new(Caller { local: conn.local() });
+    let caller = Rc::new(Caller { local: conn.local(), uid: conn.uid() });
     let unknown = OpenConnection::new();
     let first = coarse::timeout(header_timeout, read_ahead(&mut conn));
     let ahead = match until_stopped(&mut stopping, first).await {

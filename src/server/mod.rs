@@ -12,6 +12,7 @@
 mod accept;
 mod connection;
 mod listen;
+mod socket_file;
 mod wire;
 mod worker;
 
@@ -85,7 +86,8 @@ impl Server {
         sources: &Arc<Sources>,
         metrics: Option<Arc<Metrics>>,
     ) -> Result<Self, StartError> {
-        let listeners = config.listen.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
+        let listeners = config.listen.iter().map(|address| Listener::bind(address, config.unix_mode));
+        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
         let bound = listeners.iter().map(Listener::bound).collect();
         let (stop, stopping) = watch::channel(false);
         let budget = Budget::new(config);

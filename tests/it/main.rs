@@ -20,6 +20,9 @@
 //! | `guarding` | who may borrow the credentials: hosts, methods, addresses |
 //! | `lending` | only what is configured is lent out: allow, deny, read-only, in every spelling |
 //! | `rates` | how often and how many at once: turns and places, in order, given back |
+//! | `tokens` | the callers' token: every way to send it, what is refused without it, and that it goes no further |
+//! | `sockets` | Unix sockets: their mode, whose they are, who may connect |
+//! | `secrets` | files that others may read, command lines, and memory that leaves no trace |
 //! | `upstream` | TLS, kept connections, sending again, and no answer at all |
 //! | `process` | start, listeners, what is no request, health, drain and end |
 //! | `logs` | one line a request, and no secret at any level |
@@ -60,6 +63,9 @@ mod process;
 mod rates;
 mod refusals;
 mod responses;
+mod secrets;
+mod sockets;
 mod target;
+mod tokens;
 mod upstream;
 mod vectors;

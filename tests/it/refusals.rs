@@ -7,6 +7,7 @@ use std::{fs, net::TcpListener, sync::mpsc};
 use countersign::proxy::{Code, reference};
 
 use crate::support::{
+    TempDir,
     client::{Answer, Ask, Client, Via},
     origin::{Origin, Then},
     process::{Countersign, Launch},
@@ -40,6 +41,22 @@ fn before(stage: &str) -> Answer {
     let text = format!("listen = \"127.0.0.1:0\"\nadmin = \"off\"\n[[stage]]\n{stage}\n");
     let proxy: Countersign = Launch::config(&text).keys(ACCESS_KEY, SECRET).start();
     Via::Http1.exchange(proxy.address(), &Ask::new("GET", "/a")).unwrap()
+}
+
+/// For callers.
+const TOKEN: &str = "caller-token-0123456789";
+
+fn asked_for_a_token(source: &str, value: &str, ask: &Ask) -> Answer {
+    Setup::new().top(&format!("guard.token.{source} = \"{value}\"")).start_ok().ask(Via::Http1, ask)
+}
+
+fn refused_peer() -> Answer {
+    let folder = TempDir::new();
+    let path = folder.path().join("socket");
+    // No user has this number: it stands for one that has none.
+    let top = format!("listen = \"unix:{}\"\nguard.allowed_uids = [4294967295]", path.display());
+    let _scene = Setup::new().top(&top).start_ok();
+    Client::connect_unix(&path).unwrap().exchange(&Ask::new("GET", "/a")).unwrap()
 }
 
 fn busy() -> Answer {
@@ -120,6 +137,14 @@ fn provoke(code: Code) -> Answer {
         }
         Code::HeadersTooLarge => usual(&get("/a").header("x-large", "x".repeat(70_000))),
         Code::BadRequest => usual(&get("/a").header("Host", "localhost")),
+        Code::PeerNotAllowed => refused_peer(),
+        Code::TokenMissing => asked_for_a_token("value", TOKEN, &get("/a")),
+        Code::TokenWrong => {
+            asked_for_a_token("value", TOKEN, &get("/a").header("x-countersign-token", "another"))
+        }
+        Code::TokenUnavailable => {
+            asked_for_a_token("file", "/nowhere", &get("/a").header("x-countersign-token", TOKEN))
+        }
         Code::HostNotAllowed => usual(&get("/a").header("host", "evil.example")),
         Code::OriginNotAllowed => usual(&get("/a").header("origin", "https://evil.example")),
         Code::MethodNotAllowed => usual(&Ask::new("TRACE", "/a")),

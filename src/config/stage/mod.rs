@@ -1,6 +1,6 @@
 //! Which stages there are, and each stage's settings put together and checked.
 
-mod access;
+pub(super) mod access;
 mod identity;
 mod lending;
 mod target;

@@ -49,6 +49,12 @@ fn rows() -> Vec<Row> {
         row!("workers", "2", "3", "4", "", |c| c.workers.to_string(), "2"),
         row!("guard.allowed_hosts", "A.example", "b.example,bb.example", r#"["c.example"]"#, "", |c| format!("{:?}", c.guard.allowed_hosts), r#"["a.example"]"#),
         row!("guard.allowed_origins", "HTTP://Localhost:3000,https://a.example:443", "https://b.example", r#"["http://c.example"]"#, "", |c| c.guard.allowed_origins.iter().map(|origin| format!("{origin} ")).collect(), "http://localhost:3000 https://a.example "),
+        row!("unix_mode", "0660", "0666", r#""640""#, "", |c| format!("{:04o}", c.unix_mode), "0660"),
+        row!("strict", "true", "false", "true", "", |c| c.strict.to_string(), "true"),
+        row!("guard.allowed_uids", "0,1", "2", "[3]", "listen = \"unix:/a\"\n", |c| format!("{:?}", c.guard.allowed_uids), "[0, 1]"),
+        row!("guard.token.env", "A", "B", r#""C""#, "", |c| format!("{:?}", c.guard.token), r#"Some(Env("A"))"#),
+        row!("guard.token.file", "/a", "/b", r#""/c""#, "", |c| format!("{:?}", c.guard.token), r#"Some(File("/a"))"#),
+        row!("guard.token.command", "a 'b c'", "b", r#"["c", "d e"]"#, "", |c| format!("{:?}", c.guard.token), r#"Some(Command(["a", "b c"]))"#),
         row!("limits.max_body", "1MiB", "2MB", r#""3 MiB""#, "", |c| c.limits.max_body.to_string(), "1048576"),
         row!("limits.max_buffered", "11MiB", "12MiB", "13631488", "", |c| c.limits.max_buffered.to_string(), "11534336"),
         row!("limits.buffer_wait", "1s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.buffer_wait), "1s"),
@@ -141,7 +147,8 @@ fn every_setting_from_every_source() {
 #[test]
 fn allow_remote_from_every_source() {
     let allowed = |flags: &[&str], variables: &[(&str, &str)], file: &str| {
-        load(flags, variables, Some(&format!("listen = \"0.0.0.0:1\"\n{file}\n{WITH_REGION}"))).is_ok()
+        let text = format!("listen = \"0.0.0.0:1\"\nguard.no_token = true\n{file}\n{WITH_REGION}");
+        load(flags, variables, Some(&text)).is_ok()
     };
     let variable = |value| [("COUNTERSIGN_ALLOW_REMOTE", value)];
     let file = |value: bool| format!("guard.allow_remote = {value}");
@@ -169,9 +176,48 @@ fn read_only_from_every_source() {
 }
 
 #[test]
+fn no_token_from_every_source() {
+    let open = |flags: &[&str], variables: &[(&str, &str)], file: &str| {
+        let text = format!("listen = \"0.0.0.0:1\"\nguard.allow_remote = true\n{file}\n{WITH_REGION}");
+        load(flags, variables, Some(&text)).is_ok()
+    };
+    let variable = |value| [("COUNTERSIGN_NO_TOKEN", value)];
+    let file = |value: bool| format!("guard.no_token = {value}");
+    assert!(!open(&[], &[], ""));
+    assert!(open(&[], &[], &file(true)));
+    assert!(!open(&[], &variable("false"), &file(true)));
+    assert!(open(&[], &variable("true"), &file(false)));
+    assert!(open(&["--no-token"], &variable("false"), &file(false)));
+    assert!(!open(&["--no-token=false"], &variable("true"), &file(true)));
+}
+
+#[test]
+fn one_source_of_the_token_from_the_highest_that_names_one() {
+    let value = [("COUNTERSIGN_TOKEN", "variable-0123456789")];
+    let token = |flags: &[&str], variables: &[(&str, &str)], file: &str| {
+        let config = load(flags, variables, Some(&format!("{file}\n{WITH_REGION}")));
+        config.map(|config| format!("{:?}", config.guard.token.expect("there is one")))
+    };
+    let own = r#"Env("COUNTERSIGN_TOKEN")"#;
+    for file in ["", "guard.token.file = \"/c\"", "guard.token.env = \"COUNTERSIGN_TOKEN\""] {
+        assert_eq!(token(&[], &value, file).expect("it is right"), own, "{file}");
+    }
+    assert_eq!(token(&["--token-file=/a"], &value, "guard.token.env = \"C\"").expect("x"), r#"File("/a")"#);
+    let both = [value[0], ("COUNTERSIGN_TOKEN_FILE", "/b")];
+    let error = token(&[], &both, "").expect_err("two at once").render(false);
+    assert!(error.contains("another source of the token beside it"), "{error}");
+    for bad in ["sh0rt", "two words 0123456789", " 0123456789abcdef"] {
+        let error = token(&[], &[("COUNTERSIGN_TOKEN", bad)], "").expect_err("no token");
+        assert!(super::all_text(&error).contains("COUNTERSIGN_TOKEN: "), "{bad}");
+        assert!(!super::all_text(&error).contains(bad), "{bad}");
+    }
+}
+
+#[test]
 fn the_table_has_every_setting() {
     let mut tested: Vec<String> = rows().iter().map(|row| row.key.to_owned()).collect();
-    tested.extend(["guard.allow_remote".to_owned(), "stage.read_only".to_owned()]);
+    let on_or_off = ["guard.allow_remote", "guard.no_token", "stage.read_only"];
+    tested.extend(on_or_off.map(str::to_owned));
     let with_flag =
         sections().into_iter().flat_map(|(.., entries)| entries).filter(|entry| entry.flag.is_some());
     for entry in with_flag {
@@ -194,7 +240,10 @@ fn every_setting_has_flag_variable_schema_and_reference() {
             let below_list = key.starts_with("stage.route.");
             match entry.flag {
                 Some(flag) => flags.push(flag),
-                None => assert!(below_list || key == "stage.api_key.value", "{key} has no flag"),
+                None => {
+                    let secret = ["stage.api_key.value", "guard.token.value"].contains(&key.as_str());
+                    assert!(below_list || secret, "{key} has no flag");
+                }
             }
             match entry.variable {
                 Some(variable) => {
@@ -267,6 +316,8 @@ fn the_defaults_are_the_documented_ones() {
     let stage = &config.stages[0];
     assert!(stage.allow.is_none() && stage.deny.is_empty() && !stage.read_only && stage.rate_limit.is_none());
     assert!(config.guard.allowed_hosts.is_empty() && config.guard.allowed_origins.is_empty());
+    assert!(config.guard.allowed_uids.is_empty());
+    assert!(config.guard.token.is_none() && !config.strict && config.unix_mode == 0o600);
     assert_eq!(format!("{:?}", config.stages[0].retry), "Safe");
 }
 

@@ -19,7 +19,7 @@ use serde::{
 };
 
 pub(super) use address::is_host_name;
-pub use address::{Admin, AllowedHost, HostPort};
+pub use address::{Admin, AllowedHost, HostPort, SocketMode, Uid};
 pub use amount::{Count, Lifetime, Size, Wait};
 pub use name::{CommandLine, Mount, Region, SignedHeader};
 pub(super) use name::{decoded_segments, is_dot_segment, is_path};
@@ -106,7 +106,9 @@ written!(
     Region,
     SignedHeader,
     Size,
+    SocketMode,
     TurnWait,
+    Uid,
     Wait
 );
 

@@ -2,12 +2,15 @@
 //!
 //! A request passes when all of this holds, in this order:
 //!
-//! 1. Its method is not CONNECT or TRACE (405), and it carries no `X-HTTP-Method-Override`, which would change the
+//! 1. On a Unix socket its user is one of `guard.allowed_uids`, if there are any (403): see [`super::peer`].
+//! 2. Its method is not CONNECT or TRACE (405), and it carries no `X-HTTP-Method-Override`, which would change the
 //!    method inside API Gateway after it was checked here (403; API Gateway Developer Guide, "important notes").
-//! 2. It names exactly one host (400), and that is a name of this machine (421): see [`crate::callers::host`].
-//! 3. No page of another site can have caused it (403): see [`crate::callers::origin`].
+//! 3. It names exactly one host (400), and that is a name of this machine (421): see [`crate::callers::host`].
+//! 4. No page of another site can have caused it (403): see [`crate::callers::origin`].
+//! 5. It carries `guard.token`, if there is one (401), which goes no further: see [`super::token`].
 //!
-//! A CORS preflight of an origin that is allowed is answered here and goes no further, see [`cors`].
+//! A CORS preflight of an origin that is allowed is answered here and goes no further, see [`cors`]. Browsers send it
+//! without a token.
 
 pub(super) mod cors;
 
@@ -24,6 +27,7 @@ use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::{
+    peer,
     record::Received,
     refusal::{Code, Refusal},
     refuse::AnswerBody,
@@ -60,7 +64,9 @@ impl<S> Guard<S> {
         Self { next, shared: Rc::clone(shared) }
     }
 
-    fn apply(&self, received: Received) -> Result<Passed, Refusal> {
+    fn apply(&self, mut received: Received) -> Result<Passed, Refusal> {
+        let rules = &self.shared.config.guard;
+        peer::check(&received.caller, &rules.allowed_uids)?;
         let parts = &received.parts;
         if matches!(parts.method, Method::CONNECT | Method::TRACE) {
             return Err(Code::MethodNotAllowed.into());
@@ -69,7 +75,6 @@ impl<S> Guard<S> {
         if noticed.overrides_method {
             return Err(Code::MethodOverride.into());
         }
-        let rules = &self.shared.config.guard;
         let authority = parts.uri.authority();
         let local_host = host::check(&parts.headers, authority, received.caller.local, &rules.allowed_hosts)?;
         if noticed.from_a_browser {
@@ -77,6 +82,9 @@ impl<S> Guard<S> {
             if cors::is_preflight(parts, &rules.allowed_origins) {
                 return cors::answer_preflight(&parts.headers).map(Passed::Answered);
             }
+        }
+        if let Some(token) = &self.shared.token {
+            token.admit(&mut received.parts.headers)?;
         }
         Ok(Passed::On(Guarded { received, local_host }))
     }

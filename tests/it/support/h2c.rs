@@ -1,7 +1,7 @@
 //! A client for HTTP/2 without TLS, with prior knowledge, on crate `h2`: it can leave a body unfinished, reset a stream
 //! and read an answer piece by piece.
 
-use std::{future::Future, io, net::SocketAddr};
+use std::{future::Future, io, net::SocketAddr, path::Path};
 
 use bytes::Bytes;
 use h2::{
@@ -9,6 +9,7 @@ use h2::{
     client::{ResponseFuture, SendRequest},
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     runtime::{Builder, Handle},
     sync::oneshot,
 };
@@ -41,14 +42,28 @@ fn failed(error: h2::Error) -> io::Error {
 impl Client {
     /// Over TCP.
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
+        Self::over(async move {
+            let stream = tokio::net::TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        })
+    }
+
+    /// Over a Unix socket.
+    pub fn connect_unix(path: &Path) -> io::Result<Self> {
+        Self::over(tokio::net::UnixStream::connect(path))
+    }
+
+    fn over<S>(stream: impl Future<Output = io::Result<S>>) -> io::Result<Self>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let driven = Builder::new_current_thread().enable_all().build()?;
         let runtime = driven.handle().clone();
         let (stop, stopped) = oneshot::channel();
         std::thread::spawn(move || driven.block_on(stopped));
         let requests = bounded(&runtime, async {
-            let stream = tokio::net::TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            let (requests, connection) = h2::client::handshake(stream).await.map_err(failed)?;
+            let (requests, connection) = h2::client::handshake(stream.await?).await.map_err(failed)?;
             // Its error is every stream's error as well.
             tokio::spawn(async { drop(connection.await) });
             Ok(requests)
