@@ -6,6 +6,7 @@
 //! | `clients` | curl, httpx, requests, boto3, fetch and nghttp work unmodified, large bodies byte for byte |
 //! | `architecture` | ARCHITECTURE.md tells the truth: arrows, steps, invariants; links lead somewhere |
 //! | `container` | the Dockerfile copies what is there and calls the program as it wants to be called |
+//! | `corpus` | raw requests of `tests/corpus` are refused or made harmless, over both protocols |
 //! | `instruments` | the tests' own tools tell the truth: origin, clients, outside verifiers, third-party gateway |
 //! | `ministack` | a third-party gateway lets in whom it should through the proxy, and its refusals come back unchanged |
 //! | `vectors` | AWS's published SigV4 test suite and our own vectors come out right at each stage |
@@ -38,6 +39,7 @@ mod architecture;
 mod bodies;
 mod clients;
 mod container;
+mod corpus;
 mod credentials;
 mod demo;
 mod guarding;
