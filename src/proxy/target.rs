@@ -41,9 +41,8 @@ fn loose_character(text: &[u8]) -> Option<(u32, usize)> {
     if let [b'%', b'u' | b'U', digits @ ..] = text
         && let Some(digits) = digits.first_chunk::<4>()
     {
-        let number = digits.iter().try_fold(0, |number, digit| {
-            Some(number << 4 | char::from(*digit).to_digit(16)?)
-        });
+        let number =
+            digits.iter().try_fold(0, |number, digit| Some(number << 4 | char::from(*digit).to_digit(16)?));
         if let Some(number) = number {
             return Some((number, 6));
         }
@@ -55,7 +54,8 @@ fn loose_character(text: &[u8]) -> Option<(u32, usize)> {
         _ => return Some((first.into(), 1)),
     };
     let number = text.get(1..=more).and_then(|tail| {
-        let continued = |number, byte: &u8| (byte & 0xc0 == 0x80).then(|| number << 6 | u32::from(byte & 0x3f));
+        let continued =
+            |number, byte: &u8| (byte & 0xc0 == 0x80).then(|| number << 6 | u32::from(byte & 0x3f));
         tail.iter().try_fold(u32::from(bits), continued)
     });
     Some(number.map_or((first.into(), 1), |number| (number, more + 1)))

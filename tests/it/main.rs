@@ -14,6 +14,7 @@
 //! | `target` | the request target: path, query, mounts, rules |
 //! | `bodies` | request bodies: bounded, whole, with an exact length, never changed |
 //! | `responses` | answers: as they are and as they come; cut ones, `Location`, echoed secrets |
+//! | `smuggling` | two stages on different parsers see the same requests, of the corpus and of variations of it |
 //! | `credentials` | which keys sign, and what happens without any |
 //! | `guarding` | who may borrow the credentials: hosts, methods, addresses |
 //! | `upstream` | TLS, kept connections, sending again, and no answer at all |
@@ -50,6 +51,7 @@ mod ministack;
 mod process;
 mod refusals;
 mod responses;
+mod smuggling;
 mod target;
 mod upstream;
 mod vectors;
