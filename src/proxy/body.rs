@@ -5,13 +5,15 @@
 //! 1. a body that is signed piece by piece (415);
 //! 2. a body past `limits.max_body` (413), before it is read where `Content-Length` tells;
 //! 3. a body for which the budget has no room in time (503);
-//! 4. a body that the client breaks off (400) or stops sending (408): it is never forwarded.
+//! 4. a body that the client breaks off (400) or stops sending (408), or whose chunks are broken (400): it is never
+//!    forwarded.
 //!
 //! The pieces stay as they came, but those under 4 KiB are merged: a body sent byte by byte would otherwise cost many
 //! times the bytes that it was charged for.
 
 use std::{
     future::Future,
+    io,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -128,9 +130,13 @@ async fn read(request: Sanitized, shared: &Shared) -> Result<Buffered, Refusal> 
         .await
         .map_err(|coarse::Elapsed| Refusal::from(Code::BodyTimeout))?
     {
-        let Ok(frame) = frame else { return Err(Code::BodyCut.into()) };
-        // Trailers are a hop's own affair here: nothing that is signed can be among them.
-        let Ok(piece) = frame.into_data() else { continue };
+        let frame = frame.map_err(|error| broken(&error))?;
+        let Ok(piece) = frame.into_data() else {
+            // Trailers are a hop's own affair here: nothing that is signed can be among them. hyper takes their lines
+            // for longer than others do (a bare LF ends none), so what follows may be meant otherwise.
+            head.record.ends_connection.set(true);
+            continue;
+        };
         hash.update(&piece);
         pieces.push(piece);
         if pieces.bytes > limits.max_body {
@@ -146,6 +152,18 @@ async fn read(request: Sanitized, shared: &Shared) -> Result<Buffered, Refusal> 
     let mut hex = String::with_capacity(64);
     hex_into(&mut hex, &hash.finalize());
     Ok(Buffered { head, body: Body { chunks, hash: Some(hex), _share: Some(share) } })
+}
+
+/// A body that ends early, or one whose chunks are none.
+fn broken(error: &hyper::Error) -> Refusal {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    match cause.map(io::Error::kind) {
+        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => {
+            Refusal::because(Code::BadRequest, "The chunks of the body are not well formed.")
+                .with_hint("Send each chunk as RFC 9112 section 7.1 has it, with lines that end in CRLF.")
+        }
+        _ => Code::BodyCut.into(),
+    }
 }
 
 fn too_large(limit: u64) -> Refusal {

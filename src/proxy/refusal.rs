@@ -186,6 +186,25 @@ codes! {
         "Check the scheme and port of the url and connect_to."
 }
 
+impl Code {
+    /// Whether the connection ends with this refusal (HTTP/1.1): what came is no request that an honest client sends, so
+    /// what follows on the connection is nothing to trust, and is never served.
+    #[must_use]
+    pub const fn ends_connection(self) -> bool {
+        matches!(
+            self,
+            Self::BadRequest
+                | Self::HostNotAllowed
+                | Self::MethodNotAllowed
+                | Self::MethodOverride
+                | Self::BadTarget
+                | Self::DotSegment
+                | Self::ExpectationFailed
+                | Self::BodyCut
+        )
+    }
+}
+
 /// A request that the proxy answers itself.
 #[derive(Debug)]
 pub struct Refusal {
@@ -266,8 +285,16 @@ pub fn reference() -> String {
          An answer of the proxy's own carries the header `x-countersign-error: <code>` and the body\n\
          `{\"error\":\"<code>\",\"message\":\"what happened\",\"hint\":\"what to do\",\"request_id\":\"…\"}`.\n\
          An answer without that header is the stage's, with one exception: HTTP/2 headers that are too large are\n\
-         answered with status 431 alone, without that header and without a body.\n",
+         answered with status 431 alone, without that header and without a body.\n\n\
+         What breaks the rules of HTTP/2 gets no answer, as there is no request: its stream is reset (`RST_STREAM`) or\n\
+         its connection ended (`GOAWAY`), mostly with `PROTOCOL_ERROR`. The preface of HTTP/2 behind a request of\n\
+         HTTP/1.1 ends the connection without an answer.\n\n\
+         After these refusals an HTTP/1.1 connection ends, as what follows on it cannot be trusted:\n",
     );
+    let ending = Code::ALL.iter().filter(|code| code.ends_connection());
+    let ending: Vec<_> = ending.map(|code| format!("[{0}](#{0})", code.as_str())).collect();
+    out.push_str(&ending.join(",\n"));
+    out.push_str(".\n");
     for code in Code::ALL {
         let (text, status, fault) = (code.as_str(), code.status(), code.fault().as_str());
         let _ =

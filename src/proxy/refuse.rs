@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Response, header};
+use http::{HeaderName, HeaderValue, Method, Response, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
@@ -56,7 +56,8 @@ where
     fn call(&mut self, request: Received) -> Self::Future {
         let record = Rc::clone(&request.record);
         let bodiless = request.parts.method == Method::HEAD;
-        Refusing { inner: self.next.call(request), record, bodiless }
+        let http1 = request.parts.version < Version::HTTP_2;
+        Refusing { inner: self.next.call(request), record, bodiless, http1 }
     }
 }
 
@@ -67,6 +68,7 @@ pin_project! {
         inner: F,
         record: Rc<Record>,
         bodiless: bool,
+        http1: bool,
     }
 }
 
@@ -78,14 +80,21 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let answer = match ready!(this.inner.poll(cx)) {
+        let mut answer = match ready!(this.inner.poll(cx)) {
             Ok(response) => response,
             Err(refusal) => {
                 metrics::refused(refusal.code as usize);
                 this.record.refusal.set(Some((refusal.code.as_str(), refusal.code.fault().as_str())));
+                if refusal.code.ends_connection() {
+                    this.record.ends_connection.set(true);
+                }
                 answer(&refusal, this.record.id().as_str(), *this.bodiless)
             }
         };
+        // HTTP/2 has no such field (RFC 9113 section 8.2.2); its streams do not follow each other.
+        if this.record.ends_connection.get() && *this.http1 {
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         Poll::Ready(Ok(answer))
     }
 }

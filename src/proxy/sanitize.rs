@@ -4,18 +4,20 @@
 //!
 //! 1. hop-by-hop fields, and all that `Connection` names (RFC 9110 section 7.6.1);
 //! 2. what the proxy owns: `x-api-key`, `x-amz-date`, `x-amz-security-token`, `x-amz-content-sha256`,
-//!    `x-countersign-token`, `x-apigw-api-id` (behind a VPC endpoint's name it picks the API), `authorization` on routes that are signed
-//!    (elsewhere a JWT, Cognito or Lambda authorizer reads it), presign parameters in the query, and names that differ
-//!    from these only in `_` for `-`;
-//! 3. `content-length`, which is set again exactly, and `expect`, which is answered here.
+//!    `x-countersign-token`, `x-apigw-api-id` (behind a VPC endpoint's name it picks the API), `authorization` on routes
+//!    that are signed (elsewhere a JWT, Cognito or Lambda authorizer reads it), and presign parameters in the query;
+//! 3. `content-length`, which is set again exactly, and `expect`, which is answered here;
+//! 4. names that differ from all these only in `_` for `-`.
 //!
 //! `host` becomes the stage's. Values that will be signed lose runs of white space, on which signers differ.
 //!
 //! Refused are:
 //!
 //! 1. an expectation other than `100-continue` (417; RFC 9110 section 10.1.1);
-//! 2. a query that is not UTF-8 once decoded (400);
-//! 3. what would be signed and has no spelling that all verifiers read alike: a method with lower-case letters (405;
+//! 2. a `Transfer-Encoding` other than `chunked` once (400; RFC 9112 section 6.1): hyper undoes the last coding and
+//!    lets the others stand, of which the stage would not know;
+//! 3. a query that is not UTF-8 once decoded (400);
+//! 4. what would be signed and has no spelling that all verifiers read alike: a method with lower-case letters (405;
 //!    botocore signs it in capitals, others as it is), a value that is not UTF-8 (400), a value with white space beyond
 //!    spaces and tabs, such as U+00A0 (400; botocore folds it, others do not).
 
@@ -76,7 +78,7 @@ impl Step for Sanitize {
         expect_continue_at_most(&parts.headers)?;
         let target = forwarded_target(&parts.uri, &stage.config.url.path, below)?;
         let signed_in_pieces = is_signed_in_pieces(&parts.headers);
-        remove_unforwardable(&mut parts.headers, auth);
+        remove_unforwardable(&mut parts.headers, auth)?;
         join_cookies(&mut parts.headers);
         if auth.signs() {
             method_in_capitals(&parts.method)?;
@@ -173,7 +175,18 @@ fn is_signed_in_pieces(headers: &HeaderMap) -> bool {
         || headers.get("x-amz-content-sha256").is_some_and(|hash| hash.as_bytes().starts_with(b"STREAMING-"))
 }
 
-fn remove_unforwardable(headers: &mut HeaderMap, auth: Auth) {
+/// The only transfer coding that is undone here, once and alone.
+fn chunked_alone(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut values = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let chunked = values.next().is_none_or(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    if chunked && values.next().is_none() {
+        return Ok(());
+    }
+    Err(Refusal::because(Code::BadRequest, "The body has a transfer coding other than chunked, or it twice.")
+        .with_hint("Send the body with a Content-Length, or with Transfer-Encoding: chunked alone."))
+}
+
+fn remove_unforwardable(headers: &mut HeaderMap, auth: Auth) -> Result<(), Refusal> {
     if headers.contains_key(header::CONNECTION) {
         for name in named_by_connection(headers) {
             headers.remove(name);
@@ -181,14 +194,28 @@ fn remove_unforwardable(headers: &mut HeaderMap, auth: Auth) {
     }
     let goes = |name: &&HeaderName| match name.as_str().as_bytes()[0] {
         b'a' | b'x' => is_owned(name, auth),
-        b'p' => is_hop_by_hop(name) || name.as_str() == "proxy_authorization",
-        b'c' | b'e' => **name == header::CONTENT_LENGTH || **name == header::EXPECT || is_hop_by_hop(name),
-        _ => is_hop_by_hop(name),
+        b'e' => **name == header::EXPECT,
+        b'c' => **name == header::CONTENT_LENGTH || is_hop_by_hop(name) || is_look_alike(name),
+        _ => is_hop_by_hop(name) || is_look_alike(name),
     };
     // Most requests have one such field, `connection`.
     while let Some(name) = headers.keys().find(goes).cloned() {
+        if name == header::TRANSFER_ENCODING {
+            chunked_alone(headers)?;
+        }
         headers.remove(name);
     }
+    Ok(())
+}
+
+/// Whether a server that reads `_` as `-` would take this for a field that says how a message is framed or what becomes
+/// of its connection.
+fn is_look_alike(name: &HeaderName) -> bool {
+    // Their lengths, so that other names cost no second look.
+    matches!(name.as_str().len(), 10 | 14 | 16 | 17 | 18 | 19 | 25)
+        && memchr::memchr(b'_', name.as_str().as_bytes()).is_some()
+        && HeaderName::from_bytes(name.as_str().replace('_', "-").as_bytes())
+            .is_ok_and(|name| name == header::CONTENT_LENGTH || is_hop_by_hop(&name))
 }
 
 /// Whether the proxy alone sets this header, in this spelling or one that a server may read as the same.

@@ -78,6 +78,8 @@ pub struct Record {
     pub attempts: Cell<u32>,
     /// Whether the answer broke off.
     pub cut: Cell<bool>,
+    /// Whether the client's HTTP/1.1 connection ends with the answer, as what follows on it is not to be trusted.
+    pub ends_connection: Cell<bool>,
     /// The gateway's own id of the request.
     pub gateway_id: OnceCell<HeaderValue>,
 }
@@ -105,6 +107,7 @@ impl Record {
             sent: Cell::new(0),
             attempts: Cell::new(0),
             cut: Cell::new(false),
+            ends_connection: Cell::new(false),
             gateway_id: OnceCell::new(),
         }
     }

@@ -6,6 +6,7 @@
 //! | `clients` | curl, httpx, requests, boto3, fetch and nghttp work unmodified, large bodies byte for byte |
 //! | `architecture` | ARCHITECTURE.md tells the truth: arrows, steps, invariants; links lead somewhere |
 //! | `container` | the Dockerfile copies what is there and calls the program as it wants to be called |
+//! | `corpus` | raw requests of `tests/corpus` are refused or made harmless, over both protocols |
 //! | `instruments` | the tests' own tools tell the truth: origin, clients, outside verifiers, third-party gateway |
 //! | `ministack` | a third-party gateway lets in whom it should through the proxy, and its refusals come back unchanged |
 //! | `vectors` | AWS's published SigV4 test suite and our own vectors come out right at each stage |
@@ -13,6 +14,7 @@
 //! | `target` | the request target: path, query, mounts, rules |
 //! | `bodies` | request bodies: bounded, whole, with an exact length, never changed |
 //! | `responses` | answers: as they are and as they come; cut ones, `Location`, echoed secrets |
+//! | `smuggling` | two stages on different parsers see the same requests, of the corpus and of variations of it |
 //! | `credentials` | which keys sign, and what happens without any |
 //! | `pages` | what web pages can cause: refused by origin and site, on the admin listener too |
 //! | `cors` | pages of allowed origins: preflights, readable answers and refusals |
@@ -48,6 +50,7 @@ mod bodies;
 mod clients;
 mod container;
 mod cookies;
+mod corpus;
 mod cors;
 mod credentials;
 mod demo;
@@ -64,6 +67,7 @@ mod rates;
 mod refusals;
 mod responses;
 mod secrets;
+mod smuggling;
 mod sockets;
 mod target;
 mod tokens;

@@ -110,6 +110,7 @@ fn a_unix_socket_is_for_its_owner_alone_and_is_cleaned_up() {
     // A name that is not this machine's is refused here as well.
     let ask = Ask::new("GET", "/a").header("host", "evil.example");
     assert_refusal(&client.exchange(&ask).unwrap(), 421, "host-not-allowed");
+    let mut client = Client::connect_unix(&path).unwrap();
 
     // One that is served is not taken away.
     let absolute = format!("listen = \"unix:{}\"\nadmin = \"off\"", path.display());

@@ -1,6 +1,8 @@
 //! What the integration tests share. Every wait is for an event and bounded by [`PATIENCE`]; nothing is timed.
 
 pub mod client;
+pub mod corpus;
+pub mod frames;
 pub mod h2c;
 pub mod ministack;
 pub mod origin;
