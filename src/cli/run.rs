@@ -128,6 +128,10 @@ fn announce(config: &Config, server: &Server, admin: Option<&Admin>) {
     if let Some(admin) = admin {
         tracing::info!(address = %admin.address(), "admin on http://{}", admin.address());
     }
+    if let Some(certificate) = server.certificate() {
+        let (file, sha256) = (certificate.file.display(), &certificate.sha256);
+        tracing::info!(%file, sha256, "TLS for clients; the certificate's SHA-256 is {sha256}");
+    }
     // Last, so that whoever waits for this line finds everything up.
     for bound in server.bound() {
         tracing::info!(address = bound.address(), "listening on {bound}");

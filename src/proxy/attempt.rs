@@ -31,6 +31,7 @@ pub struct Answered {
     pub(super) response: Response<AnswerBody>,
     pub(super) stage: Rc<Stage>,
     pub(super) local_host: HeaderValue,
+    pub(super) local_tls: bool,
     pub(super) record: Rc<Record>,
     /// The secrets that were sent and that a refusal may echo: session token and API key.
     pub(super) secrets: [Option<HeaderValue>; 2],
@@ -55,7 +56,8 @@ pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
                 let sent = |name| if may_echo { head.headers.get(name).cloned() } else { None };
                 let secrets = [sent(SECURITY_TOKEN), sent(API_KEY)];
                 let (stage, local_host, record) = (head.stage, head.local_host, head.record);
-                return Ok(Answered { response: answer.response, stage, local_host, record, secrets });
+                let (response, local_tls) = (answer.response, head.local_tls);
+                return Ok(Answered { response, stage, local_host, local_tls, record, secrets });
             }
             Err(failure) if !fresh && may_send_again(&failure, &request) => fresh = true,
             Err(failure) => return Err(failure.into()),

@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn hosts() {
         let allowed = ["host.docker.internal".to_owned(), "10.1.2.3".to_owned()];
-        let caller = Caller { local: Some("192.168.7.7".parse().unwrap()) };
+        let caller = Caller { local: Some("192.168.7.7".parse().unwrap()), tls: false };
         for (host, verdict) in [
             ("localhost", true),
             ("LOCALHOST:8080", true),

@@ -55,6 +55,8 @@ pub(super) struct Head {
     pub(super) stage: Rc<Stage>,
     pub(super) auth: Auth,
     pub(super) local_host: HeaderValue,
+    /// Whether the client reached us by TLS.
+    pub(super) local_tls: bool,
     pub(super) record: Rc<Record>,
 }
 
@@ -68,7 +70,7 @@ impl Step for Sanitize {
 
     fn apply(&self, routed: Routed) -> Result<Sanitized, Refusal> {
         let Routed { received, local_host, stage, auth, below } = routed;
-        let (mut parts, body) = (*received.parts, received.body);
+        let (mut parts, body, local_tls) = (*received.parts, received.body, received.caller.tls);
         expect_continue_at_most(&parts.headers)?;
         let target = forwarded_target(&parts.uri, &stage.config.url.path, below)?;
         let signed_in_pieces = is_signed_in_pieces(&parts.headers);
@@ -80,7 +82,7 @@ impl Step for Sanitize {
         }
         parts.headers.insert(header::HOST, stage.host.clone());
         let (method, headers, record) = (parts.method, parts.headers, received.record);
-        let head = Box::new(Head { method, target, headers, stage, auth, local_host, record });
+        let head = Box::new(Head { method, target, headers, stage, auth, local_host, local_tls, record });
         Ok(Sanitized { head, body, signed_in_pieces })
     }
 }

@@ -82,6 +82,12 @@ pub fn start(settings: &Log) -> Result<Logging, BadFilter> {
     let diagnostics = diagnostics.with_filter(allowed.and(filter));
 
     tracing_subscriber::registry().with(access).with(diagnostics).init();
+    // What a panic says goes where everything goes, and is searched for secrets as everything is.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let message = panic.payload_as_str().unwrap_or("a panic without words");
+        tracing::error!(target: "countersign", place, "a defect of the proxy's own: {message}");
+    }));
     Ok(Logging { writer })
 }
 

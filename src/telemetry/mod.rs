@@ -6,11 +6,13 @@
 //! every diagnostic line is searched for the secrets in use before it is written (`scrub`).
 
 mod access;
+mod connection;
 mod log;
 mod record;
 mod scrub;
 
 pub use access::{flush, flush_when_due};
+pub use connection::{ConnectionEnd, connection_ended};
 pub use log::{BadFilter, Logging, start};
 pub use record::{ACCESS, Record, RequestId};
 #[cfg(test)]

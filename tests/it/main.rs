@@ -16,6 +16,9 @@
 //! | `credentials` | which keys sign, and what happens without any |
 //! | `guarding` | who may borrow the credentials: hosts, methods, addresses |
 //! | `upstream` | TLS, kept connections, sending again, and no answer at all |
+//! | `listening_tls` | TLS for clients: certificates, ALPN, plain HTTP that comes by mistake |
+//! | `slow` | clients that send, read or do nothing: each ends, and locks nobody out |
+//! | `floods` | HTTP/2 clients that abuse the protocol lose their connection, or do no harm |
 //! | `process` | start, listeners, what is no request, health, drain and end |
 //! | `logs` | one line a request, and no secret at any level |
 //! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
@@ -40,14 +43,17 @@ mod clients;
 mod container;
 mod credentials;
 mod demo;
+mod floods;
 mod guarding;
 mod headers;
 mod instruments;
+mod listening_tls;
 mod logs;
 mod ministack;
 mod process;
 mod refusals;
 mod responses;
+mod slow;
 mod target;
 mod upstream;
 mod vectors;

@@ -5,6 +5,7 @@
 
 mod address;
 mod amount;
+mod local_tls;
 mod name;
 
 use std::{fmt, marker::PhantomData, str::FromStr};
