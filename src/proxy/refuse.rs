@@ -181,7 +181,7 @@ mod tests {
     use tracing::{Event, field::Visit};
     use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
-    use super::{Refuse, Received};
+    use super::{Received, Refuse};
     use crate::{
         proxy::{
             record::{AnswerOut, Caller, Incoming, Record},
@@ -244,7 +244,9 @@ mod tests {
 
     type Called = Result<Response<AnswerOut>, Infallible>;
 
-    fn chain(go: &Rc<Notify>) -> impl Fn(Request<HyperBody>) -> std::pin::Pin<Box<dyn Future<Output = Called>>> + use<> {
+    fn chain(
+        go: &Rc<Notify>,
+    ) -> impl Fn(Request<HyperBody>) -> std::pin::Pin<Box<dyn Future<Output = Called>>> + use<> {
         let go = Rc::clone(go);
         move |request| {
             let go = Rc::clone(&go);
@@ -273,15 +275,16 @@ mod tests {
     const OTHER: (StatusCode, &str) = (StatusCode::NOT_FOUND, "no-stage");
 
     /// Runs this on a worker's kind of runtime, and gives the lines about requests.
-    fn run<F: Future<Output = ()>>(work: impl FnOnce(DuplexStream, DuplexStream, Rc<Notify>) -> F) -> Vec<(u64, String)> {
+    fn run<F: Future<Output = ()>>(
+        work: impl FnOnce(DuplexStream, DuplexStream, Rc<Notify>) -> F,
+    ) -> Vec<(u64, String)> {
         let lines = Lines::default();
         let subscriber = tracing_subscriber::registry().with(lines.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (near, far) = tokio::io::duplex(64 << 10);
         let _default = tracing::subscriber::set_default(subscriber);
         LocalSet::new().block_on(&runtime, work(near, far, Rc::new(Notify::new())));
-        let seen = lines.0.lock().unwrap().clone();
-        seen
+        lines.0.lock().unwrap().clone()
     }
 
     fn owned(list: &[(u64, &str)]) -> Vec<(u64, String)> {
@@ -308,7 +311,8 @@ mod tests {
     #[test]
     fn a_panic_costs_its_stream_alone_over_http2() {
         let lines = run(|near, far, go| async move {
-            let serving = http2::Builder::new(Local).serve_connection(TokioIo::new(far), service_fn(chain(&go)));
+            let serving =
+                http2::Builder::new(Local).serve_connection(TokioIo::new(far), service_fn(chain(&go)));
             let serving = spawn_local(serving);
             let (mut sender, connection) = client::http2::handshake(Local, TokioIo::new(near)).await.unwrap();
             spawn_local(connection);

@@ -77,11 +77,7 @@ pub(super) async fn serve(
 }
 
 fn ending(error: &io::Error) -> ConnectionEnd {
-    if error.kind() == io::ErrorKind::UnexpectedEof {
-        ConnectionEnd::Closed
-    } else {
-        ConnectionEnd::Broken
-    }
+    if error.kind() == io::ErrorKind::UnexpectedEof { ConnectionEnd::Closed } else { ConnectionEnd::Broken }
 }
 
 /// What hyper's error says of the connection, where [`Wire`] has not said it already.

@@ -118,12 +118,14 @@ impl Crowd {
                 && let Some(then) = moments.pop_front()
             {
                 let members = self.members.borrow();
-                let late = members.iter().filter(|(_, (watch, _))| {
-                    watch.is_idle_http1() && watch.resting_from() <= then
-                });
+                let late = members
+                    .iter()
+                    .filter(|(_, (watch, _))| watch.is_idle_http1() && watch.resting_from() <= then);
                 let late: Vec<u64> = late.map(|(number, _)| *number).collect();
                 drop(members);
-                late.into_iter().for_each(|number| self.end(number, ConnectionEnd::Idle));
+                for number in late {
+                    self.end(number, ConnectionEnd::Idle);
+                }
             }
             tokio::time::sleep(pause).await;
         }

@@ -105,7 +105,7 @@ fn put(folder: &Path, path: &Path, text: &str) -> io::Result<()> {
 }
 
 fn is_private(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o077 == 0)
+    fs::metadata(path).is_ok_and(|found| matches!(found.permissions().mode() & 0o777, 0o600 | 0o400))
 }
 
 /// Whether the text says that it is good at this moment, and holds what it should.
@@ -149,7 +149,9 @@ fn serial(now: SystemTime) -> [u8; 8] {
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _, time::SystemTime};
 
-    use super::{CERTIFICATE_FILE, KEY_FILE, LIFETIME, MARGIN, UNTIL, folder_of, is_good, load_or_make, make};
+    use super::{
+        CERTIFICATE_FILE, KEY_FILE, LIFETIME, MARGIN, UNTIL, folder_of, is_good, load_or_make, make,
+    };
 
     #[test]
     fn the_folder_follows_the_specification() {

@@ -129,8 +129,7 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 }
 
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    const WANTED: &str =
-        "private key in PEM (-----BEGIN PRIVATE KEY-----); an encrypted one has to be decrypted first: openssl pkey";
+    const WANTED: &str = "private key in PEM (-----BEGIN PRIVATE KEY-----); an encrypted one has to be decrypted first: openssl pkey";
     PrivateKeyDer::from_pem_file(path).map_err(|error| unreadable(path, &error, WANTED))
 }
 

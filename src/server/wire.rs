@@ -13,6 +13,9 @@
 //! What hyper writes in Idle or Head is an answer of its own to something that is no request (400, 431): its body is
 //! replaced by the proxy's, with a code, so that nobody takes it for the gateway's.
 //!
+//! A client that sends without a pause has its turn with the others: after [`TURN`] bytes they go first. Otherwise one
+//! that sends nothing but PING, thousands to a read, would have its worker to itself.
+//!
 //! In any phase, and for HTTP/2 too, a client that reads nothing of what is there for it for limits.write_timeout loses
 //! the connection.
 
@@ -36,6 +39,9 @@ use crate::{
 
 /// How long a client may take to see that its body is no longer read.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
+
+/// Bytes that a client may send in one go while others wait.
+const TURN: usize = 128 << 10;
 
 /// How long an HTTP/2 preface can be.
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -156,6 +162,8 @@ pub(super) struct Wire {
     ahead: ([u8; 24], usize, usize),
     watch: Rc<Watch>,
     deadline: Option<Deadline>,
+    /// Bytes that have come since it last had to wait.
+    turn: usize,
     /// Runs while the client takes nothing.
     stalled: Option<Deadline>,
     /// Whether the line that is coming is a request's first.
@@ -183,6 +191,7 @@ impl Wire {
             ahead,
             watch,
             deadline: None,
+            turn: 0,
             stalled: None,
             in_first_line: false,
             own: None,
@@ -316,12 +325,19 @@ impl AsyncRead for Wire {
             this.saw(&buf.filled()[before..]);
             return Poll::Ready(Ok(()));
         }
+        if this.turn > TURN {
+            this.turn = 0;
+            // Wakes this task once all others that are ready have run; there is nothing to keep of it.
+            return std::pin::pin!(tokio::task::yield_now()).poll(cx).map(Ok);
+        }
         match Pin::new(&mut this.conn).poll_read(cx, buf) {
             Poll::Ready(done) => {
+                this.turn += buf.filled().len() - before;
                 this.saw(&buf.filled()[before..]);
                 Poll::Ready(done)
             }
             Poll::Pending => {
+                this.turn = 0;
                 if this.own.is_none() && !this.is_late(cx) {
                     return Poll::Pending;
                 }
@@ -342,7 +358,7 @@ impl AsyncWrite for Wire {
         this.before_write(buf, buf.len());
         let written = match this.poll_own(cx) {
             Poll::Ready(Ok(None)) => Pin::new(&mut this.conn).poll_write(cx, buf),
-            own => own.map_ok(|claimed| claimed.unwrap_or_default()),
+            own => own.map_ok(Option::unwrap_or_default),
         };
         this.unless_stalled(cx, written)
     }
@@ -357,7 +373,7 @@ impl AsyncWrite for Wire {
         this.before_write(first, bufs.iter().map(|buf| buf.len()).sum());
         let written = match this.poll_own(cx) {
             Poll::Ready(Ok(None)) => Pin::new(&mut this.conn).poll_write_vectored(cx, bufs),
-            own => own.map_ok(|claimed| claimed.unwrap_or_default()),
+            own => own.map_ok(Option::unwrap_or_default),
         };
         this.unless_stalled(cx, written)
     }

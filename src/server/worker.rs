@@ -125,13 +125,7 @@ async fn receive(
     }
 }
 
-fn start(
-    common: &Common,
-    shared: &Rc<Shared>,
-    crowd: &Rc<Crowd>,
-    conn: Conn,
-    permit: OwnedSemaphorePermit,
-) {
+fn start(common: &Common, shared: &Rc<Shared>, crowd: &Rc<Crowd>, conn: Conn, permit: OwnedSemaphorePermit) {
     let (shared, tls, stopping) = (Rc::clone(shared), common.tls.clone(), common.stopping.clone());
     crowd.enter(|watch, member| {
         spawn_local(async move {

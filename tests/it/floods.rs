@@ -4,11 +4,11 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::TcpStream,
-    time::Duration,
+    os::unix::net::UnixStream,
 };
 
 use crate::support::{
-    PATIENCE,
+    PATIENCE, TempDir,
     client::{Ask, Via},
     origin::{Reply, Request, Then},
     scene::{Scene, Setup, ok},
@@ -61,16 +61,24 @@ impl Received {
     }
 }
 
+trait Stream: io::Read + io::Write + Send {}
+impl<S: io::Read + io::Write + Send> Stream for S {}
+
 /// A connection on which frames are written as they are.
-struct Raw(TcpStream);
+struct Raw(Box<dyn Stream>);
 
 impl Raw {
     fn connect(scene: &Scene, settings: &[u8]) -> Self {
         let stream = TcpStream::connect(scene.proxy.address()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        let mut raw = Self(stream);
-        raw.send(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(SETTINGS, 0, 0, settings)].concat()).unwrap();
+        Self::over(stream, settings)
+    }
+
+    fn over(stream: impl Stream + 'static, settings: &[u8]) -> Self {
+        let mut raw = Self(Box::new(stream));
+        raw.send(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(SETTINGS, 0, 0, settings)].concat())
+            .unwrap();
         raw
     }
 
@@ -104,10 +112,11 @@ impl Raw {
     fn find<T>(&mut self, mut find: impl FnMut(&Received) -> Option<T>) -> Option<T> {
         loop {
             match self.next() {
-                Ok(frame) => match find(&frame) {
-                    Some(found) => return Some(found),
-                    None => {}
-                },
+                Ok(frame) => {
+                    if let Some(found) = find(&frame) {
+                        return Some(found);
+                    }
+                }
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                     panic!("nothing came: {error}")
                 }
@@ -135,8 +144,10 @@ impl Raw {
     }
 }
 
+const STALLING: &str = "[log]\nfilter = \"info,countersign=debug\"\n[limits]\nwrite_timeout = \"500ms\"";
+
 fn scene() -> Scene {
-    Setup::new().top("[log]\nfilter = \"info,countersign=debug\"\n[limits]\nwrite_timeout = \"500ms\"").start_ok()
+    Setup::new().top(STALLING).start_ok()
 }
 
 fn ended(scene: &Scene, cause: &str) {
@@ -209,18 +220,21 @@ fn headers_that_stop_in_the_middle_hold_nobody_up() {
 #[test]
 fn pings_and_settings_whose_answers_are_not_read_end_in_a_stall() {
     for flood in [frame(PING, 0, 0, &[0; 8]), frame(SETTINGS, 0, 0, &[])] {
-        let scene = scene();
-        let mut raw = Raw::connect(&scene, &[]);
-        // Its answers fill every buffer on the way; from then on nothing more is read, and the rest stays here.
-        raw.0.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+        // The buffers of a Unix socket are small.
+        let directory = TempDir::new();
+        let path = directory.path().join("s");
+        let listen = format!("listen = [\"127.0.0.1:0\", \"unix:{}\"]", path.display());
+        let scene = Setup::new().top(&format!("{listen}\n{STALLING}")).start_ok();
+        scene.proxy.process().find(|line| line.contains("unix:").then_some(())).expect("it listens");
+        let stream = UnixStream::connect(&path).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        let mut raw = Raw::over(stream, &[]);
         let many = flood.repeat(10_000);
-        for _ in 0..1_000 {
-            if raw.send(&many).is_err() {
-                break;
-            }
-        }
+        // The answers fill every buffer on the way; from then on nothing more is read, and the rest stays here.
+        let pouring = std::thread::spawn(move || (0..1_000).all(|_| raw.send(&many).is_ok()));
         assert_serves_others(&scene);
         ended(&scene, "write-stalled");
+        assert!(!pouring.join().unwrap(), "all of it was taken");
     }
 }
 

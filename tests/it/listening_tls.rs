@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use sha2::{Digest as _, Sha256};
 
 use crate::support::{
@@ -79,7 +80,11 @@ fn both_protocols_by_alpn_with_a_certificate_that_is_made() {
         assert!(request.body == body);
     }
     // The name is checked as without TLS.
-    assert_refusal(&http1.exchange(&get("/a").header("host", "evil.example")).unwrap(), 421, "host-not-allowed");
+    assert_refusal(
+        &http1.exchange(&get("/a").header("host", "evil.example")).unwrap(),
+        421,
+        "host-not-allowed",
+    );
 
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(file.parent().unwrap()), 0o700);
@@ -89,12 +94,10 @@ fn both_protocols_by_alpn_with_a_certificate_that_is_made() {
     assert!(said.contains(&format!("listening on https://{address}")), "{said}");
     assert!(!said.contains("PRIVATE KEY"), "{said}");
     // What is printed is what a client sees.
-    let pem = rustls::pki_types::CertificateDer::from_pem_file(&file).unwrap();
+    let pem = CertificateDer::from_pem_file(&file).unwrap();
     let print: Vec<String> = Sha256::digest(&pem).iter().map(|byte| format!("{byte:02X}")).collect();
     assert!(said.contains(&print.join(":")), "{said}");
 }
-
-use rustls::pki_types::pem::PemObject as _;
 
 #[test]
 fn the_certificate_is_kept_from_one_run_to_the_next() {

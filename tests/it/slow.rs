@@ -34,7 +34,9 @@ fn ended(proxy: &Countersign, cause: &str) {
 /// Sends a byte of a body now and then, until there is an answer or nothing more to send.
 fn trickle(address: SocketAddr, bytes: usize) -> (usize, Answer) {
     let mut client = Client::connect(address).unwrap();
-    client.send(format!("PUT /a HTTP/1.1\r\nhost: localhost\r\ncontent-length: {bytes}\r\n\r\n").as_bytes()).unwrap();
+    client
+        .send(format!("PUT /a HTTP/1.1\r\nhost: localhost\r\ncontent-length: {bytes}\r\n\r\n").as_bytes())
+        .unwrap();
     let mut sent = 0;
     while sent < bytes && !client.is_answered_within(Duration::from_millis(20)).unwrap() {
         client.send(b"x").unwrap();
@@ -100,12 +102,13 @@ fn a_connection_with_a_request_is_not_idle() {
     for via in Via::ALL {
         let (go, gone) = mpsc::channel::<()>();
         let gone = Mutex::new(gone);
-        let scene = limits("idle_timeout = \"300ms\"").start(move |request: &Request, reply: &mut Reply<'_>| {
-            if request.target() == b"/prod/held" {
-                gone.lock().unwrap().recv().map_err(io::Error::other)?;
-            }
-            ok(request, reply)
-        });
+        let scene =
+            limits("idle_timeout = \"300ms\"").start(move |request: &Request, reply: &mut Reply<'_>| {
+                if request.target() == b"/prod/held" {
+                    gone.lock().unwrap().recv().map_err(io::Error::other)?;
+                }
+                ok(request, reply)
+            });
         let address = scene.proxy.address();
         let held = std::thread::spawn(move || via.exchange(address, &get("/held")).unwrap().status);
         scene.origin.next();
@@ -139,7 +142,8 @@ fn large(request: &Request, reply: &mut Reply<'_>) -> io::Result<Then> {
 fn a_client_that_reads_nothing_of_its_answer_loses_the_connection() {
     for tls in [false, true] {
         let setup = if tls { "tls = \"self-signed\"\n" } else { "" };
-        let top = format!("{setup}[log]\nfilter = \"info,countersign=debug\"\n[limits]\nwrite_timeout = \"500ms\"");
+        let top =
+            format!("{setup}[log]\nfilter = \"info,countersign=debug\"\n[limits]\nwrite_timeout = \"500ms\"");
         let scene = Setup::new().top(&top).start(large);
         let certificate = scene.proxy.home().path().join(".local/state/countersign/localhost.pem");
         let connect = || match tls {
@@ -328,7 +332,10 @@ fn a_low_limit_of_open_files_is_raised() {
     let (_origin, launch) = Setup::new().prepare(ok);
     let inner = launch.command();
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -S -n 64 && exec \"$0\" \"$@\""]).arg(inner.get_program()).args(inner.get_args());
+    command
+        .args(["-c", "ulimit -S -n 64 && exec \"$0\" \"$@\""])
+        .arg(inner.get_program())
+        .args(inner.get_args());
     command.env_clear().current_dir(inner.get_current_dir().unwrap());
     command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let running = Running::spawn(&mut command);

@@ -55,7 +55,8 @@ impl<'de> Visitor<'de> for TlsVisitor {
         if text == SELF_SIGNED {
             return Ok(LocalTls::SelfSigned);
         }
-        let mistake = Mistake::new(format!("{text:?} is not \"{SELF_SIGNED}\"")).fix(format!("write {TABLE}"));
+        let mistake =
+            Mistake::new(format!("{text:?} is not \"{SELF_SIGNED}\"")).fix(format!("write {TABLE}"));
         Err(E::custom(mistake.carried()))
     }
 
