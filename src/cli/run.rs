@@ -80,12 +80,14 @@ fn warn(config: &Config) {
         );
     }
     for (setting, address) in config.remote() {
-        tracing::warn!(
-            setting,
-            %address,
-            "other machines reach this address over plain HTTP: whoever can read their network reads requests, answers \
-             and the token"
-        );
+        if config.tls.is_none() || setting == "admin" {
+            tracing::warn!(
+                setting,
+                %address,
+                "other machines reach this address over plain HTTP: whoever can read their network reads requests, \
+                 answers and the token"
+            );
+        }
         if config.guard.token.is_none() {
             tracing::warn!(
                 setting,
@@ -165,6 +167,10 @@ fn announce(config: &Config, server: &Server, admin: Option<&Admin>) {
     }
     if let Some(admin) = admin {
         tracing::info!(address = %admin.address(), "admin on http://{}", admin.address());
+    }
+    if let Some(certificate) = server.certificate() {
+        let (file, sha256) = (certificate.file.display(), &certificate.sha256);
+        tracing::info!(%file, sha256, "TLS for clients; the certificate's SHA-256 is {sha256}");
     }
     // Last, so that whoever waits for this line finds everything up.
     for bound in server.bound() {

@@ -54,6 +54,8 @@ pub struct Config {
     pub strict: bool,
     /// Files that others may read or write and should not.
     pub exposed: Vec<Exposed>,
+    /// TLS on every TCP address of `listen`.
+    pub tls: Option<LocalTls>,
     /// Threads that serve requests and share nothing.
     pub workers: NonZeroUsize,
     /// Who may borrow the credentials.
@@ -68,6 +70,16 @@ pub struct Config {
     pub file: Option<PathBuf>,
 }
 
+impl Config {
+    /// The files that hold private keys, and that nobody but their owner should be able to read.
+    pub fn key_files(&self) -> impl Iterator<Item = &std::path::Path> {
+        self.tls.iter().filter_map(|tls| match tls {
+            LocalTls::SelfSigned => None,
+            LocalTls::Files { key, .. } => Some(key.as_path()),
+        })
+    }
+}
+
 /// An address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listen {
@@ -75,6 +87,20 @@ pub enum Listen {
     Tcp(SocketAddr),
     /// `"unix:/path"`.
     Unix(PathBuf),
+}
+
+/// Where the certificate comes from with which clients are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LocalTls {
+    /// Made by the program for this machine's own names, and kept.
+    SelfSigned,
+    /// PEM files: the certificate with its chain, and its private key.
+    Files {
+        /// The certificate, then those that lead to its root.
+        cert: PathBuf,
+        /// PKCS #8, PKCS #1 or SEC1.
+        key: PathBuf,
+    },
 }
 
 /// Who may borrow the credentials.
@@ -109,6 +135,12 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Between two pieces of a request body.
     pub body_timeout: Duration,
+    /// Bytes a second, on average, once `body_timeout` has passed.
+    pub min_body_rate: u64,
+    /// A connection without a request.
+    pub idle_timeout: Duration,
+    /// An answer of which the client reads nothing.
+    pub write_timeout: Duration,
     /// How long requests under way may take to end after SIGINT or SIGTERM.
     pub drain_timeout: Duration,
 }

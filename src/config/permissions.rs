@@ -54,6 +54,9 @@ pub(super) fn exposed(config: &Config, has_secret: bool) -> Vec<Exposed> {
     if let Some(ApiKey::File(path)) = &config.guard.token {
         all.extend(look(path, "guard.token.file", "the file of the token", READ | WRITE));
     }
+    for path in config.key_files() {
+        all.extend(look(path, "tls.key", "the private key of tls", READ | WRITE));
+    }
     for stage in &config.stages {
         if let Some(ApiKey::File(path)) = &stage.api_key {
             let name = format!("the file of {}'s API key", stage.name);

@@ -70,6 +70,7 @@ pub(super) fn resolve(given: &Given, file: Option<File>) -> Result<Config, Error
         unix_mode: settings.unix_mode.0,
         strict: settings.strict,
         exposed: Vec::new(),
+        tls: settings.tls,
         workers: settings.workers.0,
         guard: Guard {
             allowed_hosts: settings.guard.allowed_hosts.into_iter().map(|host| host.0).collect(),
@@ -86,6 +87,9 @@ pub(super) fn resolve(given: &Given, file: Option<File>) -> Result<Config, Error
             in_flight_wait: limits.in_flight_wait.0,
             header_timeout: limits.header_timeout.0,
             body_timeout: limits.body_timeout.0,
+            min_body_rate: limits.min_body_rate.0,
+            idle_timeout: limits.idle_timeout.0,
+            write_timeout: limits.write_timeout.0,
             drain_timeout: limits.drain_timeout.0,
         },
         log: Log { format: settings.log.format, filter: settings.log.filter, access: settings.log.access },

@@ -15,7 +15,7 @@ use confique::Layer as _;
 use schemars::JsonSchema;
 
 use super::{
-    Auth, CredentialSource, LendRule, Listen, LogFormat, Retry, StageUrl,
+    Auth, CredentialSource, LendRule, Listen, LocalTls, LogFormat, Retry, StageUrl,
     values::{
         Admin, AllowedHost, AllowedOrigin, CommandLine, Count, HostPort, Lifetime, Mount, OneOrMany, Rate,
         Region, SignedHeader, Size, SocketMode, TurnWait, Uid, Wait, one_or_many, secret,
@@ -71,6 +71,14 @@ pub struct Settings {
         default_missing_value = "true"
     )))]
     pub strict: bool,
+
+    /// TLS for clients on every TCP address of `listen`: `self-signed`, or a certificate and its key in PEM files.
+    ///
+    /// The file takes `{ cert = "cert.pem", key = "key.pem" }`, the flag `cert.pem,key.pem`. With `self-signed` both
+    /// are made for localhost and the loopback addresses, and kept below `$XDG_STATE_HOME` or `~/.local/state`; the
+    /// start prints the certificate's SHA-256. Unix sockets and `admin` stay plain.
+    #[config(layer_attr(arg(id = "tls", value_name = "SELF-SIGNED|CERT,KEY")))]
+    pub tls: Option<LocalTls>,
 
     /// Threads that serve requests; each has its own connections to the stages.
     #[config(default = 1)]
@@ -210,7 +218,7 @@ pub struct LimitSettings {
     #[config(layer_attr(arg(id = "limits.buffer_wait", value_name = "TIME")))]
     pub buffer_wait: Wait,
 
-    /// Open client connections.
+    /// Open client connections. One more takes the place of the one that has been idle longest, or waits.
     #[config(default = 10000)]
     #[config(layer_attr(arg(id = "limits.max_connections", value_name = "N")))]
     pub max_connections: Count,
@@ -236,6 +244,25 @@ pub struct LimitSettings {
     #[config(default = "30s")]
     #[config(layer_attr(arg(id = "limits.body_timeout", value_name = "TIME")))]
     pub body_timeout: Wait,
+
+    /// Bytes a second that a request body must come with on average, once `body_timeout` has passed.
+    #[config(default = "256B")]
+    #[config(layer_attr(arg(id = "limits.min_body_rate", value_name = "SIZE")))]
+    pub min_body_rate: Size,
+
+    /// How long a client's connection may be open without a request.
+    #[config(default = "5m")]
+    #[config(layer_attr(arg(
+        id = "limits.idle_timeout",
+        long = "client-idle-timeout",
+        value_name = "TIME"
+    )))]
+    pub idle_timeout: Wait,
+
+    /// How long a client may read nothing of an answer that is there for it.
+    #[config(default = "5m")]
+    #[config(layer_attr(arg(id = "limits.write_timeout", value_name = "TIME")))]
+    pub write_timeout: Wait,
 
     /// How long requests under way may take to end after SIGINT or SIGTERM.
     #[config(default = "25s")]

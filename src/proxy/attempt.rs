@@ -36,6 +36,7 @@ pub struct Answered {
     pub(super) response: Response<AnswerBody>,
     pub(super) stage: Rc<Stage>,
     pub(super) local_host: HeaderValue,
+    pub(super) local_tls: bool,
     pub(super) record: Rc<Record>,
     /// The secrets that were sent and that a refusal may echo: session token and API key.
     pub(super) secrets: [Option<HeaderValue>; 2],
@@ -70,6 +71,7 @@ pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
                     response: answer.response,
                     stage: head.stage,
                     local_host: head.local_host,
+                    local_tls: head.local_tls,
                     record: head.record,
                     secrets,
                     cross_site,

@@ -5,8 +5,8 @@
 //! 1. a body that is signed piece by piece (415);
 //! 2. a body past `limits.max_body` (413), before it is read where `Content-Length` tells;
 //! 3. a body for which the budget has no room in time (503);
-//! 4. a body that the client breaks off (400) or stops sending (408), or whose chunks are broken (400): it is never
-//!    forwarded.
+//! 4. a body that the client breaks off or whose chunks are broken (400), that it stops sending, or sends slower than
+//!    `limits.min_body_rate` once `limits.body_timeout` has passed (408): it is never forwarded.
 //!
 //! The pieces stay as they came, but those under 4 KiB are merged: a body sent byte by byte would otherwise cost many
 //! times the bytes that it was charged for.
@@ -17,6 +17,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -35,6 +36,7 @@ use super::{
 };
 use crate::{
     coarse,
+    config::Limits,
     sigv4::{EMPTY_SHA256, hex_into},
     upstream::Chunks,
 };
@@ -126,6 +128,7 @@ async fn read(request: Sanitized, shared: &Shared) -> Result<Buffered, Refusal> 
     let mut share = shared.budget.take(announced.map_or(STEP, in_permits)).await?;
     let mut pieces = Pieces::default();
     let mut hash = Sha256::new();
+    let mut started = Instant::now();
     while let Some(frame) = coarse::timeout(limits.body_timeout, body.frame())
         .await
         .map_err(|coarse::Elapsed| Refusal::from(Code::BodyTimeout))?
@@ -142,8 +145,14 @@ async fn read(request: Sanitized, shared: &Shared) -> Result<Buffered, Refusal> 
         if pieces.bytes > limits.max_body {
             return Err(too_large(limits.max_body));
         }
+        if !body.is_end_stream() && is_too_slow(pieces.bytes, started.elapsed(), limits) {
+            return Err(Code::BodyTooSlow.into());
+        }
         while pieces.bytes > share.num_permits() as u64 {
+            let asked = Instant::now();
             share.merge(shared.budget.take(STEP).await?);
+            // While it waits for room the client cannot send.
+            started += asked.elapsed();
         }
     }
     let chunks = Chunks::new(pieces.finish());
@@ -164,6 +173,11 @@ fn broken(error: &hyper::Error) -> Refusal {
         }
         _ => Code::BodyCut.into(),
     }
+}
+
+/// Judged only when something has come: a pause is for `limits.body_timeout` to end.
+fn is_too_slow(bytes: u64, time: Duration, limits: &Limits) -> bool {
+    time > limits.body_timeout && (bytes as f64) < limits.min_body_rate as f64 * time.as_secs_f64()
 }
 
 fn too_large(limit: u64) -> Refusal {

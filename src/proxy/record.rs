@@ -38,6 +38,8 @@ pub struct Caller {
     pub local: Option<IpAddr>,
     /// The user at the other end of a Unix socket, where the system says.
     pub uid: Option<u32>,
+    /// Whether the client speaks TLS with us, so that its own name for us begins with `https://`.
+    pub tls: bool,
 }
 
 /// A request with its record: what `guard` takes.

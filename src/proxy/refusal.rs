@@ -76,6 +76,9 @@ macro_rules! codes {
 }
 
 codes! {
+    TlsExpected "tls-expected" BAD_REQUEST Client
+        "Plain HTTP was sent to a port that speaks TLS."
+        "Use https:// instead of http://, or take tls out of the configuration."
     HeaderTimeout "header-timeout" REQUEST_TIMEOUT Client
         "The request's head did not arrive within limits.header_timeout."
         "Send the head without long pauses, or raise limits.header_timeout."
@@ -151,6 +154,9 @@ codes! {
     BodyTimeout "body-timeout" REQUEST_TIMEOUT Client
         "The client sent nothing more of its body for limits.body_timeout."
         "Send the body without long pauses, or raise limits.body_timeout."
+    BodyTooSlow "body-too-slow" REQUEST_TIMEOUT Client
+        "The client's body came with less than limits.min_body_rate, on average."
+        "Send the body faster, or lower limits.min_body_rate."
     Busy "busy" SERVICE_UNAVAILABLE Proxy
         "The bodies of other requests fill limits.max_buffered, and no room came free in time."
         "Try again, send fewer large bodies at once, or raise limits.max_buffered."
@@ -163,6 +169,9 @@ codes! {
     CredentialsExpired "credentials-expired" SERVICE_UNAVAILABLE Proxy
         "The AWS credentials have expired, and no new ones came in time."
         "Log in again (aws sso login). The proxy takes the new ones up by itself."
+    InternalError "internal-error" INTERNAL_SERVER_ERROR Proxy
+        "The proxy met a defect of its own on this request; other requests go on."
+        "Please report it, with the line of log that says where. The stage may have acted on the request."
     UpstreamName "upstream-name" BAD_GATEWAY Upstream
         "The stage's host name cannot be resolved."
         "Check the url of the stage, and this machine's DNS. A private API's name resolves only inside its VPC."

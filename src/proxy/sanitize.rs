@@ -59,6 +59,8 @@ pub(super) struct Head {
     pub(super) stage: Rc<Stage>,
     pub(super) auth: Auth,
     pub(super) local_host: HeaderValue,
+    /// Whether the client reached us by TLS.
+    pub(super) local_tls: bool,
     pub(super) record: Rc<Record>,
     /// Among the requests under way; taken by `admit`.
     pub(super) place: Option<Place>,
@@ -74,7 +76,7 @@ impl Step for Sanitize {
 
     fn apply(&self, Lent(routed): Lent) -> Result<Sanitized, Refusal> {
         let Routed { received, mut local_host, stage, auth, below } = routed;
-        let (mut parts, body) = (*received.parts, received.body);
+        let (mut parts, body, local_tls) = (*received.parts, received.body, received.caller.tls);
         expect_continue_at_most(&parts.headers)?;
         let target = forwarded_target(&parts.uri, &stage.config.url.path, below)?;
         let signed_in_pieces = is_signed_in_pieces(&parts.headers);
@@ -87,7 +89,17 @@ impl Step for Sanitize {
         parts.headers.insert(header::HOST, stage.host.clone());
         let_go_of_the_buffer(&mut parts.headers, &mut local_host);
         let (method, headers, record) = (parts.method, parts.headers, received.record);
-        let head = Box::new(Head { method, target, headers, stage, auth, local_host, record, place: None });
+        let head = Box::new(Head {
+            method,
+            target,
+            headers,
+            stage,
+            auth,
+            local_host,
+            local_tls,
+            record,
+            place: None,
+        });
         Ok(Sanitized { head, body, signed_in_pieces })
     }
 }

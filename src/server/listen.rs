@@ -14,6 +14,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
+use tokio_rustls::server::TlsStream;
 
 use super::socket_file::{self, SocketFile};
 use crate::config::Listen;
@@ -36,6 +37,8 @@ pub struct BindError {
 pub enum Bound {
     /// With the port that was free, where 0 was asked for.
     Tcp(SocketAddr),
+    /// The same, with TLS.
+    Tls(SocketAddr),
     /// A socket file.
     Unix(PathBuf),
 }
@@ -45,7 +48,7 @@ impl Bound {
     #[must_use]
     pub fn address(&self) -> String {
         match self {
-            Self::Tcp(address) => address.to_string(),
+            Self::Tcp(address) | Self::Tls(address) => address.to_string(),
             Self::Unix(_) => self.to_string(),
         }
     }
@@ -55,6 +58,7 @@ impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "http://{address}"),
+            Self::Tls(address) => write!(f, "https://{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -85,8 +89,9 @@ impl Listener {
         }
     }
 
-    pub(super) fn bound(&self) -> Bound {
+    pub(super) fn bound(&self, tls: bool) -> Bound {
         match self {
+            Self::Tcp(_, address) if tls => Bound::Tls(*address),
             Self::Tcp(_, address) => Bound::Tcp(*address),
             Self::Unix(file, _) => Bound::Unix(file.path().to_owned()),
         }
@@ -138,6 +143,8 @@ impl AsyncListener {
 /// A connection from a client.
 pub(super) enum Conn {
     Tcp(TcpStream),
+    /// Boxed, so that plain connections do not carry its room.
+    Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
 }
 
@@ -152,6 +159,7 @@ impl Conn {
     pub(super) fn local(&self) -> Option<std::net::IpAddr> {
         match self {
             Self::Tcp(stream) => stream.local_addr().ok().map(|address| address.ip()),
+            Self::Tls(stream) => stream.get_ref().0.local_addr().ok().map(|address| address.ip()),
             Self::Unix(_) => None,
         }
     }
@@ -159,14 +167,28 @@ impl Conn {
     /// The user at the other end of a Unix socket (`SO_PEERCRED`): who it was when it connected.
     pub(super) fn uid(&self) -> Option<u32> {
         match self {
-            Self::Tcp(_) => None,
+            Self::Tcp(_) | Self::Tls(_) => None,
             Self::Unix(stream) => stream.peer_cred().ok().map(|peer| peer.uid()),
         }
     }
 
+    pub(super) const fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    /// Whether ALPN chose HTTP/2 (RFC 7301); `None` when it chose nothing.
+    pub(super) fn speaks_http2(&self) -> Option<bool> {
+        match self {
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol().map(|protocol| protocol == b"h2"),
+            Self::Tcp(_) | Self::Unix(_) => None,
+        }
+    }
+
+    /// Before the handshake, if there is one.
     pub(super) fn detach(self) -> io::Result<Detached> {
         Ok(match self {
             Self::Tcp(stream) => Detached::Tcp(stream.into_std()?),
+            Self::Tls(stream) => Detached::Tcp(stream.into_inner().0.into_std()?),
             Self::Unix(stream) => Detached::Unix(stream.into_std()?),
         })
     }
@@ -183,6 +205,7 @@ impl AsyncRead for Conn {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -192,6 +215,7 @@ impl AsyncWrite for Conn {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
@@ -203,6 +227,7 @@ impl AsyncWrite for Conn {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
@@ -211,14 +236,18 @@ impl AsyncWrite for Conn {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Sockets hold nothing back.
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            // Sockets hold nothing back.
+            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }

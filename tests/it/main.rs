@@ -26,6 +26,9 @@
 //! | `sockets` | Unix sockets: their mode, whose they are, who may connect |
 //! | `secrets` | files that others may read, command lines, and memory that leaves no trace |
 //! | `upstream` | TLS, kept connections, sending again, and no answer at all |
+//! | `listening_tls` | TLS for clients: certificates, ALPN, plain HTTP that comes by mistake |
+//! | `slow` | clients that send, read or do nothing: each ends, and locks nobody out |
+//! | `floods` | HTTP/2 clients that abuse the protocol lose their connection, or do no harm |
 //! | `process` | start, listeners, what is no request, health, drain and end |
 //! | `logs` | one line a request, and no secret at any level |
 //! | `metrics` | every number is right after known traffic, and Prometheus' own parsers read it |
@@ -54,10 +57,12 @@ mod corpus;
 mod cors;
 mod credentials;
 mod demo;
+mod floods;
 mod guarding;
 mod headers;
 mod instruments;
 mod lending;
+mod listening_tls;
 mod logs;
 mod metrics;
 mod ministack;
@@ -67,6 +72,7 @@ mod rates;
 mod refusals;
 mod responses;
 mod secrets;
+mod slow;
 mod smuggling;
 mod sockets;
 mod target;

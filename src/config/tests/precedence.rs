@@ -46,6 +46,7 @@ fn rows() -> Vec<Row> {
         row!("listen", "127.0.0.1:1,127.0.0.1:4", "unix:/b", r#"["[::1]:3", "127.0.0.1:3"]"#, "", |c| format!("{:?}", c.listen), "[Tcp(127.0.0.1:1), Tcp(127.0.0.1:4)]"),
         row!("admin", "off", "127.0.0.1:2", r#""[::1]:3""#, "", |c| format!("{:?}", c.admin), "None"),
         row!("metrics", "false", "true", "false", "", |c| c.metrics.to_string(), "false"),
+        row!("tls", "a.pem,a.key", "self-signed", r#"{ cert = "c.pem", key = "c.key" }"#, "", |c| format!("{:?}", c.tls), r#"Some(Files { cert: "a.pem", key: "a.key" })"#),
         row!("workers", "2", "3", "4", "", |c| c.workers.to_string(), "2"),
         row!("guard.allowed_hosts", "A.example", "b.example,bb.example", r#"["c.example"]"#, "", |c| format!("{:?}", c.guard.allowed_hosts), r#"["a.example"]"#),
         row!("guard.allowed_origins", "HTTP://Localhost:3000,https://a.example:443", "https://b.example", r#"["http://c.example"]"#, "", |c| c.guard.allowed_origins.iter().map(|origin| format!("{origin} ")).collect(), "http://localhost:3000 https://a.example "),
@@ -63,6 +64,9 @@ fn rows() -> Vec<Row> {
         row!("limits.in_flight_wait", "0s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.in_flight_wait), "0ns"),
         row!("limits.header_timeout", "1s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.header_timeout), "1s"),
         row!("limits.body_timeout", "1s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.body_timeout), "1s"),
+        row!("limits.min_body_rate", "1KiB", "2KiB", r#""3KiB""#, "", |c| c.limits.min_body_rate.to_string(), "1024"),
+        row!("limits.idle_timeout", "1s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.idle_timeout), "1s"),
+        row!("limits.write_timeout", "1s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.write_timeout), "1s"),
         row!("limits.drain_timeout", "1s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.drain_timeout), "1s"),
         row!("log.format", "json", "text", r#""json""#, "", |c| format!("{:?}", c.log.format), "Some(Json)"),
         row!("log.filter", "warn", "error", r#""debug""#, "", |c| c.log.filter.clone(), "warn"),
@@ -300,13 +304,16 @@ fn the_defaults_are_the_documented_ones() {
         limits.in_flight_wait,
         limits.header_timeout,
         limits.body_timeout,
+        limits.idle_timeout,
+        limits.write_timeout,
         limits.drain_timeout,
         config.stages[0].timeouts.connect,
         config.stages[0].timeouts.first_byte,
         config.stages[0].timeouts.idle,
     ];
-    assert_eq!(seconds.map(|duration| duration.as_secs()), [10, 10, 10, 30, 25, 5, 35, 300]);
+    assert_eq!(seconds.map(|duration| duration.as_secs()), [10, 10, 10, 30, 300, 300, 25, 5, 35, 300]);
     assert_eq!((limits.max_body, limits.max_buffered, limits.max_connections), (10 << 20, 256 << 20, 10_000));
+    assert_eq!((limits.min_body_rate, config.tls.is_none()), (256, true));
     let shown = format!("{:?} {:?} {} {:?}", config.listen, config.admin, config.workers, config.log);
     assert_eq!(
         shown,

@@ -5,6 +5,7 @@
 
 mod address;
 mod amount;
+mod local_tls;
 mod name;
 mod origin;
 mod rate;

@@ -36,9 +36,6 @@ use super::{
 };
 use crate::callers::{Denied, host, origin};
 
-/// The scheme of every listener, and so of the proxy's own origin.
-const SCHEME: &str = "http";
-
 /// A request whose caller may borrow the credentials.
 pub struct Guarded {
     pub(super) received: Received,
@@ -78,7 +75,8 @@ impl<S> Guard<S> {
         let authority = parts.uri.authority();
         let local_host = host::check(&parts.headers, authority, received.caller.local, &rules.allowed_hosts)?;
         if noticed.from_a_browser {
-            origin::check(&parts.headers, SCHEME, local_host.as_bytes(), &rules.allowed_origins)?;
+            let scheme = if received.caller.tls { "https" } else { "http" };
+            origin::check(&parts.headers, scheme, local_host.as_bytes(), &rules.allowed_origins)?;
             if cors::is_preflight(parts, &rules.allowed_origins) {
                 return cors::answer_preflight(&parts.headers).map(Passed::Answered);
             }
