@@ -17,6 +17,7 @@
 //! | `guarding` | who may borrow the credentials: hosts, methods, addresses |
 //! | `upstream` | TLS, kept connections, sending again, and no answer at all |
 //! | `process` | start, listeners, what is no request, health, drain and end |
+//! | `canary` | no secret comes out in any spelling: logs at trace, answers, pages, help, refused configurations |
 //! | `logs` | one line a request, and no secret at any level |
 //! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
 //! | `refusals` | every refusal is provoked, and documented |
@@ -36,6 +37,7 @@ mod support;
 mod agreement;
 mod architecture;
 mod bodies;
+mod canary;
 mod clients;
 mod container;
 mod credentials;

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod h2c;
+pub mod leaks;
 pub mod ministack;
 pub mod origin;
 pub mod process;
