@@ -68,7 +68,7 @@ impl Step for Guard {
 }
 
 /// In any spelling that a server may read as the same: some take `_` for `-`.
-fn overrides_method(headers: &HeaderMap) -> bool {
+pub(crate) fn overrides_method(headers: &HeaderMap) -> bool {
     const NAME: &[u8] = b"x-http-method-override";
     let same = |(a, b): (&u8, &u8)| a == b || (*a, *b) == (b'_', b'-');
     headers
@@ -111,11 +111,13 @@ fn split_port(host: &[u8]) -> Option<&str> {
         Some((inside, rest)) => (&host[..inside.len() + 2], rest),
         None => host.find(':').map_or((host, ""), |at| host.split_at(at)),
     };
-    let valid = port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    // RFC 3986, 3.2.3: digits. The parser takes a sign before them as well.
+    let is_port = |port: &str| port.starts_with(|c: char| c.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    let valid = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
     (valid && !name.is_empty()).then_some(name)
 }
 
-fn is_allowed(host: &[u8], caller: &Caller, allowed: &[String]) -> bool {
+pub(crate) fn is_allowed(host: &[u8], caller: &Caller, allowed: &[String]) -> bool {
     let Some(name) = split_port(host) else { return false };
     if name.eq_ignore_ascii_case("localhost") {
         return true;
@@ -191,6 +193,7 @@ mod tests {
             ("localhost:", false),
             ("localhost:x", false),
             ("localhost:65536", false),
+            ("localhost:+80", false),
             ("", false),
             (":80", false),
         ] {
