@@ -30,6 +30,8 @@ pub use error::{Error, Kind, Mistake, Place, Problem, Text};
 pub use generate::{reference, schema};
 pub use given::{API_KEY_VARIABLE, BadValue, Given, parse_tolerantly, with_args};
 pub use resolve::load;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use resolve::load_text;
 pub use settings::{Settings, StageSettings};
 pub use values::{Admin, Wait};
 
