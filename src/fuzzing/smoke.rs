@@ -1,7 +1,7 @@
 //! The fuzz targets on stable: every seed, and some thousand that were changed at random.
 //!
-//! The numbers come from a fixed start, so that a failure comes again; it names the input. `COUNTERSIGN_SEED` starts
-//! elsewhere, `COUNTERSIGN_CASES` makes them more.
+//! The numbers come from a fixed start, so that a failure comes again; it names the input. `COUNTERSIGN_FUZZ_SEED` starts
+//! elsewhere, `COUNTERSIGN_FUZZ_CASES` makes them more.
 
 use std::{
     fs,
@@ -89,13 +89,13 @@ fn run(name: &str, target: fn(&[u8])) {
     let words = words(&fs::read_to_string(folder.join("dictionaries").join(format!("{name}.dict"))).unwrap());
     assert!(words.len() >= 10, "{name} has {} words", words.len());
 
-    let start = number("COUNTERSIGN_SEED").unwrap_or(1);
-    let cases = number("COUNTERSIGN_CASES").unwrap_or(CASES);
+    let start = number("COUNTERSIGN_FUZZ_SEED").unwrap_or(1);
+    let cases = number("COUNTERSIGN_FUZZ_CASES").unwrap_or(CASES);
     let mut random = Random(start);
     let changed = (0..cases).map(|_| random.changed(&seeds, &words));
     for input in seeds.iter().cloned().chain(changed) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| target(&input))) {
-            eprintln!("COUNTERSIGN_SEED={start}, {name}: \"{}\"", input.escape_ascii());
+            eprintln!("COUNTERSIGN_FUZZ_SEED={start}, {name}: \"{}\"", input.escape_ascii());
             resume_unwind(panic);
         }
     }
