@@ -30,6 +30,7 @@
 //! | `slow` | clients that send, read or do nothing: each ends, and locks nobody out |
 //! | `floods` | HTTP/2 clients that abuse the protocol lose their connection, or do no harm |
 //! | `process` | start, listeners, what is no request, health, drain and end |
+//! | `canary` | no secret comes out in any spelling: logs at trace, answers, pages, help, refused configurations |
 //! | `logs` | one line a request, and no secret at any level |
 //! | `metrics` | every number is right after known traffic, and Prometheus' own parsers read it |
 //! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
@@ -50,6 +51,7 @@ mod support;
 mod agreement;
 mod architecture;
 mod bodies;
+mod canary;
 mod clients;
 mod container;
 mod cookies;

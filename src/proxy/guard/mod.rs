@@ -149,7 +149,7 @@ impl Noticed {
 }
 
 /// In any spelling that a server may read as the same: some take `_` for `-`.
-fn overrides_method(name: &[u8]) -> bool {
+pub(crate) fn overrides_method(name: &[u8]) -> bool {
     const NAME: &[u8] = b"x-http-method-override";
     let same = |(a, b): (&u8, &u8)| a == b || (*a, *b) == (b'_', b'-');
     name.len() == NAME.len() && name.iter().zip(NAME).all(same)
