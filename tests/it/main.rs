@@ -19,6 +19,8 @@
 //! | `cookies` | a stage's cookies are kept for the proxy |
 //! | `guarding` | who may borrow the credentials: hosts, methods, addresses |
 //! | `upstream` | TLS, kept connections, sending again, and no answer at all |
+//! | `faults` | the stage breaks off at each moment in each way: nothing is lost, nothing sent twice, the next is served |
+//! | `reach` | names that move, addresses that swallow packets, certificates that do not hold |
 //! | `process` | start, listeners, what is no request, health, drain and end |
 //! | `logs` | one line a request, and no secret at any level |
 //! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
@@ -45,6 +47,7 @@ mod cookies;
 mod cors;
 mod credentials;
 mod demo;
+mod faults;
 mod guarding;
 mod headers;
 mod instruments;
@@ -52,6 +55,7 @@ mod logs;
 mod ministack;
 mod pages;
 mod process;
+mod reach;
 mod refusals;
 mod responses;
 mod target;

@@ -74,9 +74,11 @@ fn rows() -> Vec<Row> {
         row!("stage.connect_to", "A.example:1", "[::1]:2", r#""c.example:3""#, WITH_REGION, |c| format!("{:?}", c.stages[0].connect_to), r#"Some(("a.example", 1))"#),
         row!("stage.ca_bundle", "Cargo.toml", "src/lib.rs", r#""src/main.rs""#, WITH_REGION, |c| format!("{:?}", c.stages[0].ca_bundle), r#"Some("Cargo.toml")"#),
         row!("stage.timeouts.connect", "1s", "2s", r#""3s""#, WITH_REGION, |c| format!("{:?}", c.stages[0].timeouts.connect), "1s"),
+        row!("stage.timeouts.tls", "1s", "2s", r#""3s""#, WITH_REGION, |c| format!("{:?}", c.stages[0].timeouts.tls), "1s"),
         row!("stage.timeouts.first_byte", "1s", "2s", r#""3s""#, WITH_REGION, |c| format!("{:?}", c.stages[0].timeouts.first_byte), "1s"),
         row!("stage.timeouts.idle", "1s", "2s", r#""3s""#, WITH_REGION, |c| format!("{:?}", c.stages[0].timeouts.idle), "1s"),
-        row!("stage.retry", "never", "safe", r#""never""#, WITH_REGION, |c| format!("{:?}", c.stages[0].retry), "Never"),
+        row!("stage.timeouts.connection_age", "1s", "2s", r#""3s""#, WITH_REGION, |c| format!("{:?}", c.stages[0].timeouts.connection_age), "1s"),
+        row!("stage.retry", "never", "safe", r#""idempotent""#, WITH_REGION, |c| format!("{:?}", c.stages[0].retry), "Never"),
         row!("stage.route", "/a=none,/=b=iam", "/b=iam", r#"[{ path = "/c", auth = "none" }]"#, WITH_REGION, |c| format!("{:?}", c.stages[0].routes), r#"[Route { path: "/a", auth: None }, Route { path: "/=b", auth: Iam }]"#),
     ]
 }
@@ -227,10 +229,12 @@ fn the_defaults_are_the_documented_ones() {
         limits.body_timeout,
         limits.drain_timeout,
         config.stages[0].timeouts.connect,
+        config.stages[0].timeouts.tls,
         config.stages[0].timeouts.first_byte,
         config.stages[0].timeouts.idle,
+        config.stages[0].timeouts.connection_age,
     ];
-    assert_eq!(seconds.map(|duration| duration.as_secs()), [10, 10, 30, 25, 5, 35, 300]);
+    assert_eq!(seconds.map(|duration| duration.as_secs()), [10, 10, 30, 25, 5, 5, 35, 300, 300]);
     assert_eq!((limits.max_body, limits.max_buffered, limits.max_connections), (10 << 20, 256 << 20, 10_000));
     let shown = format!("{:?} {:?} {} {:?}", config.listen, config.admin, config.workers, config.log);
     assert_eq!(

@@ -1,6 +1,7 @@
 //! What the integration tests share. Every wait is for an event and bounded by [`PATIENCE`]; nothing is timed.
 
 pub mod client;
+pub mod faulty;
 pub mod h2c;
 pub mod ministack;
 pub mod origin;
