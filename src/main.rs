@@ -16,6 +16,8 @@ use countersign::{
 };
 
 fn main() -> ExitCode {
+    // Before anything is read that could hold a secret.
+    cli::harden();
     let command = match cli::parse(std::env::args_os(), std::env::vars_os()) {
         Ok(command) => command,
         Err(error) => error.exit(),

@@ -12,7 +12,7 @@
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// Gives it up, as far as the system allows: a system that refuses is no reason not to serve.
-pub(super) fn harden() {
+pub fn harden() {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let _ = setrlimit(Resource::Core, none);
     #[cfg(any(target_os = "linux", target_os = "android"))]

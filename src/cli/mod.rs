@@ -11,6 +11,8 @@ pub mod health;
 pub mod man;
 pub mod run;
 
+pub use hardening::harden;
+
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};

@@ -4,7 +4,6 @@ use std::{io, process::ExitCode, sync::Arc, time::Duration};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::hardening;
 use crate::{
     admin::{self, Admin, Health},
     config::Config,
@@ -60,7 +59,6 @@ impl From<StartError> for RunError {
 /// # Errors
 /// [`RunError`] when it cannot start.
 pub fn run(config: Config) -> Result<ExitCode, RunError> {
-    hardening::harden();
     let logging = telemetry::start(&config.log)?;
     telemetry::log_panics();
     warn(&config);

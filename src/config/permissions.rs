@@ -49,7 +49,7 @@ pub(super) fn exposed(config: &Config, has_secret: bool) -> Vec<Exposed> {
     let mut all = Vec::new();
     if let Some(path) = &config.file {
         let forbidden = if has_secret { READ | WRITE } else { WRITE };
-        all.extend(look(path, "", "the configuration file", forbidden));
+        all.extend(look(path, "", "the configuration file", forbidden).or_else(|| replaceable(path)));
     }
     if let Some(ApiKey::File(path)) = &config.guard.token {
         all.extend(look(path, "guard.token.file", "the file of the token", READ | WRITE));
@@ -88,6 +88,31 @@ fn look(path: &Path, key: &str, name: &str, forbidden: u32) -> Option<Exposed> {
     })
 }
 
+/// The configuration file, when another user owns it or the folder that it is in, or may put another file in its place.
+fn replaceable(path: &Path) -> Option<Exposed> {
+    let path = fs::canonicalize(path).ok()?;
+    let (file, folder) = (fs::metadata(&path).ok()?, path.parent()?);
+    let within = fs::metadata(folder).ok()?;
+    let own = rustix::process::geteuid().as_raw();
+    let foreign = |owner: u32| owner != own && owner != 0;
+    // In a folder with the sticky bit only a file's owner may replace it.
+    let open = within.mode() & WRITE != 0 && within.mode() & 0o1000 == 0;
+    let (what, fix) = if foreign(file.uid()) {
+        ("the configuration file belongs to another user", format!("chown {own} '{}'", path.display()))
+    } else if foreign(within.uid()) {
+        (
+            "the folder of the configuration file belongs to another user",
+            format!("chown {own} '{}'", folder.display()),
+        )
+    } else if open {
+        ("others may replace the configuration file", format!("chmod go-w '{}'", folder.display()))
+    } else {
+        return None;
+    };
+    let mode = file.permissions().mode() & 0o777;
+    Some(Exposed { path, mode, key: String::new(), what: what.to_owned(), fix })
+}
+
 /// The bits that should not be there.
 const fn excess(mode: u32, ours: bool, forbidden: u32) -> u32 {
     mode & if ours { forbidden } else { forbidden & !0o040 }
@@ -97,7 +122,24 @@ const fn excess(mode: u32, ours: bool, forbidden: u32) -> u32 {
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
-    use super::{READ, WRITE, excess, look};
+    use super::{READ, WRITE, excess, look, replaceable};
+
+    #[test]
+    fn whoever_may_replace_the_file_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("countersign.toml");
+        fs::write(&path, "").unwrap();
+        let set = |mode| fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+        for (mode, open) in [(0o755, false), (0o775, true), (0o757, true), (0o1777, false), (0o700, false)] {
+            set(mode);
+            assert_eq!(replaceable(&path).is_some(), open, "{mode:o}");
+        }
+        if rustix::process::geteuid().is_root() {
+            let other = std::os::unix::fs::chown(&path, Some(65_534), None);
+            other.unwrap();
+            assert!(replaceable(&path).unwrap().what.contains("belongs to another user"));
+        }
+    }
 
     #[test]
     fn what_may_be_read_and_written_by_whom() {

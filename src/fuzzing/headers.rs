@@ -69,8 +69,8 @@ pub fn headers(input: &[u8]) {
         auth.signs() && (standard || extra.iter().any(|one| one.as_str() == name))
     };
     let mut refusals = Vec::new();
-    // Unless it goes with what `Connection` names, before anything is looked at.
-    let codings = kept(&before, |_| false).remove("transfer-encoding").unwrap_or_default();
+    // Whether or not `Connection` names it.
+    let codings = before.get("transfer-encoding").cloned().unwrap_or_default();
     let chunked = |coding: &Vec<u8>| coding.eq_ignore_ascii_case(b"chunked");
     if codings.len() > 1 || !codings.iter().all(chunked) {
         refusals.push(Code::BadRequest);

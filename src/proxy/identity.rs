@@ -26,7 +26,8 @@ pub(super) async fn usable(current: &Current) -> Result<(), Refusal> {
     } else if current.wait_usable(is_usable, WAIT).await.is_some() {
         return Ok(());
     }
-    let code = if held.is_some() { Code::CredentialsExpired } else { Code::NoCredentials };
+    // Looked at again: expired ones may have come meanwhile.
+    let code = if current.load().is_some() { Code::CredentialsExpired } else { Code::NoCredentials };
     let Some(problem) = current.problem() else { return Err(code.into()) };
     Err(Refusal::because(code, problem.message().to_owned()).with_hint(problem.hint().to_owned()))
 }

@@ -31,7 +31,7 @@ use crate::{
     upstream::Cut,
 };
 
-const ERROR_HEADER: HeaderName = HeaderName::from_static("x-countersign-error");
+pub(super) const ERROR_HEADER: HeaderName = HeaderName::from_static("x-countersign-error");
 
 /// The step.
 #[derive(Clone)]

@@ -21,6 +21,7 @@ use super::{
     mask::Mask,
     places::Place,
     refusal::Refusal,
+    refuse::ERROR_HEADER,
     stage::Stage,
 };
 use crate::upstream::{AnswerBody, Cut};
@@ -79,6 +80,8 @@ fn respond(answered: Answered) -> Response<MaskedBody> {
     let Answered { response, stage, local_host, local_tls, record, secrets, cross_site, place } = answered;
     let (mut parts, body) = response.into_parts();
     remove_hop_by_hop(&mut parts.headers);
+    // Only the proxy itself says that an answer is its own.
+    parts.headers.remove(ERROR_HEADER);
     if let Some(id) = GATEWAY_IDS.iter().find_map(|name| parts.headers.get(name)) {
         // Set once: each request has one answer.
         let _ = record.gateway_id.set(id.clone());
@@ -89,8 +92,21 @@ fn respond(answered: Answered) -> Response<MaskedBody> {
     bring_home(&mut parts.headers, &cookie::Places { host: &url.host, path: &url.path, mount, keeps_secure });
     let echoes = parts.status.is_client_error() || parts.status.is_server_error();
     let secrets = secrets.iter().flatten().map(HeaderValue::as_bytes);
-    let mask = if echoes { Mask::new(secrets) } else { None };
+    let mut mask = if echoes { Mask::new(secrets) } else { None };
+    if let Some(mask) = &mut mask {
+        mask_headers(&mut parts.headers, mask);
+    }
     Response::from_parts(parts, MaskedBody { body, mask, _place: place })
+}
+
+/// Masks what the stage repeats in a header.
+fn mask_headers(headers: &mut HeaderMap, mask: &mut Mask) {
+    for value in headers.values_mut() {
+        let masked = [mask.push(value.as_bytes()), mask.finish()].concat();
+        if masked != value.as_bytes() {
+            *value = HeaderValue::from_bytes(&masked).expect("stars leave a value valid");
+        }
+    }
 }
 
 /// Rewrites `Location` when it leads into the stage, by full URL or by path.

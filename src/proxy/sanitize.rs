@@ -215,6 +215,9 @@ fn chunked_alone(headers: &HeaderMap) -> Result<(), Refusal> {
 fn remove_unforwardable(headers: &mut HeaderMap, auth: Auth) -> Result<(), Refusal> {
     if headers.contains_key(header::CONNECTION) {
         for name in named_by_connection(headers) {
+            if name == header::TRANSFER_ENCODING {
+                chunked_alone(headers)?;
+            }
             headers.remove(name);
         }
     }

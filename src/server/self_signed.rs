@@ -17,6 +17,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use zeroize::Zeroizing;
+
 use rcgen::{
     CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SerialNumber,
 };
@@ -70,7 +72,8 @@ pub(super) fn load_or_make(folder: &Path) -> Result<(Material, PathBuf), TlsErro
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(failed(folder))?;
     let (key_file, certificate_file) = (folder.join(KEY_FILE), folder.join(CERTIFICATE_FILE));
     let now = SystemTime::now();
-    let kept = || fs::read_to_string(&key_file).ok().filter(|text| is_good(text, now + MARGIN));
+    let read = || fs::read_to_string(&key_file).ok().map(Zeroizing::new);
+    let kept = || read().filter(|text| is_good(text, now + MARGIN));
     let text = match kept().filter(|_| is_private(&key_file)) {
         Some(text) => text,
         None => {
@@ -121,7 +124,7 @@ fn public_part(text: &str) -> &str {
 }
 
 /// A key file's text.
-fn make(now: SystemTime) -> Result<String, TlsError> {
+fn make(now: SystemTime) -> Result<Zeroizing<String>, TlsError> {
     let until = now + LIFETIME;
     let mut certificate = CertificateParams::new(NAMES.map(str::to_owned))?;
     certificate.distinguished_name.push(DnType::CommonName, "countersign on localhost");
@@ -136,7 +139,8 @@ fn make(now: SystemTime) -> Result<String, TlsError> {
     let key = KeyPair::generate()?;
     let signed = certificate.self_signed(&key)?;
     let date = humantime::format_rfc3339_seconds(until);
-    Ok(format!("{UNTIL}{date}\n{}{}", key.serialize_pem(), signed.pem()))
+    let (private, public) = (Zeroizing::new(key.serialize_pem()), signed.pem());
+    Ok(Zeroizing::new(format!("{UNTIL}{date}\n{}{public}", &*private)))
 }
 
 /// Differs from one certificate to the next: browsers refuse two of one issuer with the same number.
@@ -194,7 +198,7 @@ mod tests {
     fn it_is_good_until_shortly_before_it_expires() {
         let now = SystemTime::now();
         let text = make(now).unwrap();
-        assert!(text.starts_with(UNTIL), "{text}");
+        assert!(text.starts_with(UNTIL), "{}", *text);
         assert!(is_good(&text, now + MARGIN));
         assert!(!is_good(&text, now + LIFETIME));
         assert!(!is_good(text.split("-----BEGIN CERTIFICATE").next().unwrap(), now));

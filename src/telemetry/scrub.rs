@@ -9,6 +9,7 @@ use std::{
 };
 
 use memchr::memmem;
+use zeroize::Zeroizing;
 
 use crate::secret::Secret;
 
@@ -25,6 +26,16 @@ pub const SHORTEST_HIDDEN: usize = 8;
 
 /// Never writes this text again. Texts under [`SHORTEST_HIDDEN`] are not remembered.
 pub fn hide(secret: &Secret) {
+    remember(secret);
+    // As a JSON line spells it (RFC 8259 section 7), where that differs.
+    let written = Zeroizing::new(serde_json::to_string(secret.expose()).expect("a text is always JSON"));
+    let written = &written[1..written.len() - 1];
+    if written != secret.expose() {
+        remember(&Secret::new(written));
+    }
+}
+
+fn remember(secret: &Secret) {
     if secret.expose().len() < SHORTEST_HIDDEN {
         return;
     }
@@ -90,6 +101,10 @@ mod tests {
         out.write_all(b"nothing here\n").unwrap();
         let text = String::from_utf8(out.0).unwrap();
         assert_eq!(text, "a [hidden][hidden] [hidden] short\nnothing here\n");
+        hide(&Secret::new("canary\"three\\0123"));
+        let mut out = Scrubbed(Vec::new());
+        out.write_all(br#"{"message":"canary\"three\\0123"} canary"three\0123"#).unwrap();
+        assert_eq!(String::from_utf8(out.0).unwrap(), r#"{"message":"[hidden]"} [hidden]"#);
         // The replacement is no secret, whatever the secrets are.
         hide(&Secret::new("[hidden]"));
         let mut out = Scrubbed(Vec::new());

@@ -137,7 +137,14 @@ fn no_header_changes_the_method_that_was_checked() {
     let scene = Setup::new().stage("allow = [\"POST /a\"]").start_ok();
     let free = Setup::new().start_ok();
     for via in Via::ALL {
-        for name in ["x-http-method", "x-method-override", "x_http_method", "x-http-method-override"] {
+        for name in [
+            "x-http-method",
+            "x-method-override",
+            "x_http_method",
+            "x-http-method-override",
+            "x-original-url",
+            "x-rewrite_url",
+        ] {
             let ask = Ask::new("POST", "/a").header(name, "DELETE");
             scene.refused(via, &ask, 403, "method-override");
         }

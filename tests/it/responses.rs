@@ -472,6 +472,27 @@ fn secrets_that_a_refusal_echoes_are_masked() {
 }
 
 #[test]
+fn a_refusal_s_headers_are_masked_too_and_none_says_it_is_the_proxy_s() {
+    let scene = Setup::new().api_key().session().start(|request, reply| {
+        let token = request.head.one("x-amz-security-token").unwrap();
+        let status = if request.target() == b"/prod/fine" { "200 OK" } else { "403 Forbidden" };
+        let echo = format!("a {token} {API_KEY} b");
+        let fields = [("x-echo", &*echo), ("x-countersign-error", "token-missing"), ("x-other", "kept")];
+        reply.send(answer(status, &fields, ""))?;
+        Ok(Then::Keep)
+    });
+    for via in Via::ALL {
+        let refused = scene.ask(via, &Ask::new("GET", "/a"));
+        let masked = format!("a {} {} b", "*".repeat(TOKEN.len()), "*".repeat(API_KEY.len()));
+        assert_eq!(refused.head.one("x-echo"), Some(&*masked));
+        for answer in [refused, scene.ask(via, &Ask::new("GET", "/fine"))] {
+            assert_eq!(answer.head.one("x-countersign-error"), None);
+            assert_eq!(answer.head.one("x-other"), Some("kept"));
+        }
+    }
+}
+
+#[test]
 fn what_begins_like_a_secret_and_is_none_is_not_lost() {
     let scene = answering(
         Setup::new().api_key(),
