@@ -231,6 +231,11 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// The `content-security-policy` of every refusal. A browser that another page leads here shows the refusal as a
+    /// page of the proxy's own origin, and asks for its icon: a request that would pass and be signed. With this it asks
+    /// for nothing (Content Security Policy Level 3, sections 6.1 and 6.3).
+    pub const NO_PAGE: &'static str = "default-src 'none'; sandbox";
+
     /// With what happened this time.
     #[must_use]
     pub fn because(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {

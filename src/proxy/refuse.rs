@@ -123,6 +123,7 @@ fn answer(refusal: &Refusal, request_id: &str, bodiless: bool) -> Response<Answe
     headers.insert(header::CONTENT_LENGTH, length);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(Refusal::NO_PAGE));
     headers.insert(ERROR_HEADER, HeaderValue::from_static(code.as_str()));
     if code == Code::MethodNotAllowed {
         let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");

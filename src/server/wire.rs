@@ -332,8 +332,9 @@ pub(super) fn own_answer(refusal: Refusal) -> Vec<u8> {
         target: "countersign::server", code, status = status.as_u16(), "answered what is no request"
     );
     let head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncache-control: no-store\r\nx-countersign-error: \
-         {code}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncache-control: no-store\r\n\
+         content-security-policy: {}\r\nx-countersign-error: {code}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        Refusal::NO_PAGE,
         body.len()
     );
     [head.into_bytes(), body].concat()

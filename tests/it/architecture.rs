@@ -356,13 +356,40 @@ fn every_invariant_has_its_test() {
 #[test]
 fn every_defence_names_its_tests() {
     let document = read("docs/security.md");
-    let defended = document.split("\n## ").find(|section| section.starts_with("What is defended\n")).unwrap();
-    for paragraph in defended.split("\n\n").filter(|paragraph| paragraph.starts_with("**")) {
-        let tests = paragraph.split_once("Test").map(|(_, tests)| names(tests)).unwrap_or_default();
-        assert!(!tests.is_empty(), "no test is named in: {paragraph}");
-        for test in tests {
-            assert_is_a_test(test, "docs/security.md");
+    let (_, attacks) = document.split_once("\n## Known attacks\n").unwrap();
+    let (attacks, _) = attacks.split_once("\n## ").unwrap();
+    let mut sections = attacks.split("\n### ");
+    assert!(!sections.next().unwrap().contains('|'), "a table stands below no heading");
+    for section in sections {
+        let title = section.lines().next().unwrap();
+        let mut last = "";
+        let mut rows = 0;
+        for line in section.lines().filter(|line| line.starts_with('|') && !line.starts_with("|---")) {
+            let cell = line.trim_end_matches('|').rsplit('|').next().unwrap().trim();
+            match cell {
+                "tests" | "cases" => last = cell,
+                _ if last == "cases" => {
+                    for topic in names(cell) {
+                        read(format!("tests/corpus/{topic}.txt"));
+                    }
+                }
+                _ => {
+                    assert!(
+                        last == "tests" && !names(cell).is_empty(),
+                        "{title}: no test is named in: {line}"
+                    );
+                    rows += 1;
+                    for test in names(cell) {
+                        assert_is_a_test(test, &format!("docs/security.md, {title}"));
+                    }
+                }
+            }
         }
+        assert!(rows > 0, "docs/security.md, {title} names no attack");
+    }
+    // Whatever looks like a test's name anywhere on the page is one.
+    for name in names(&document).into_iter().filter(|name| name.matches('_').count() > 3) {
+        assert_is_a_test(name, "docs/security.md");
     }
 }
 

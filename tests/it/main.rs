@@ -17,6 +17,7 @@
 //! | `smuggling` | two stages on different parsers see the same requests, of the corpus and of variations of it |
 //! | `credentials` | which keys sign, and what happens without any |
 //! | `pages` | what web pages can cause: refused by origin and site, on the admin listener too |
+//! | `browser` | a real browser: pages of other sites and rebound names cause nothing, allowed and own pages work |
 //! | `cors` | pages of allowed origins: preflights, readable answers and refusals |
 //! | `cookies` | a stage's cookies are kept for the proxy |
 //! | `guarding` | who may borrow the credentials: hosts, methods, addresses |
@@ -53,6 +54,7 @@ mod support;
 mod agreement;
 mod architecture;
 mod bodies;
+mod browser;
 mod canary;
 mod clients;
 mod container;

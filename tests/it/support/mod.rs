@@ -1,5 +1,6 @@
 //! What the integration tests share. Every wait is for an event and bounded by [`PATIENCE`]; nothing is timed.
 
+pub mod browser;
 pub mod client;
 pub mod corpus;
 pub mod faulty;

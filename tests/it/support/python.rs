@@ -3,7 +3,7 @@
 use std::{
     fmt::Write as _,
     io::{BufRead, BufReader, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::OnceLock,
     thread,
@@ -11,25 +11,32 @@ use std::{
 
 use super::{process::Running, root};
 
-/// A command of the environment `verify`, `ministack` or `lint`. The first call runs `tests/setup`, so that plain
-/// `cargo test` works; it does nothing when all is there.
+/// A command of the environment `verify`, `ministack` or `lint`.
 ///
 /// # Panics
-/// When `tests/setup` could not make them.
+/// As [`prepared`].
 pub fn environment(name: &str, command: &str) -> PathBuf {
+    prepared().join(name).join("bin").join(command)
+}
+
+/// The folder of all that `tests/setup` makes. The first call runs it, so that plain `cargo test` works; it does nothing
+/// when all is there.
+///
+/// # Panics
+/// When `tests/setup` could not make everything.
+pub fn prepared() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
-    let made = MADE.get_or_init(|| {
+    MADE.get_or_init(|| {
         let done = Command::new(root().join("tests/setup")).status().expect("tests/setup starts");
         assert!(done.success(), "tests/setup could not make all that the tests need; what it wrote says why");
         let directory = std::env::var_os("COUNTERSIGN_TEST_ENV").unwrap_or_else(|| "target/test-env".into());
         root().join(directory)
-    });
-    made.join(name).join("bin").join(command)
+    })
 }
 
 /// A tool that `tests/setup` installs when the machine has none: `curl`, `node`, `nghttp`.
 pub fn tool(name: &str) -> Command {
-    environment("verify", "python");
+    prepared();
     let mut command = Command::new(name);
     command.stdin(Stdio::null());
     command

@@ -221,6 +221,8 @@ pub fn assert_refusal(answer: &Answer, status: u16, code: &str) {
     assert_eq!((answer.status, answer.head.one("x-countersign-error")), (status, Some(code)), "{text}");
     assert_eq!(answer.head.one("content-type"), Some("application/json"));
     assert_eq!(answer.head.one("cache-control"), Some("no-store"));
+    // Shown as a page, it asks for nothing.
+    assert_eq!(answer.head.one("content-security-policy"), Some("default-src 'none'; sandbox"));
     let body = answer.json();
     let fields: Vec<_> = body.as_object().expect("an object").keys().map(String::as_str).collect();
     assert_eq!(fields, ["error", "hint", "message", "request_id"], "{text}");
