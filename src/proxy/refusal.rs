@@ -121,6 +121,9 @@ codes! {
     NoStage "no-stage" NOT_FOUND Client
         "No stage is mounted at this path."
         "Check the mount of each [[stage]] in the configuration."
+    StageUnavailable "stage-unavailable" SERVICE_UNAVAILABLE Proxy
+        "The stage is configured, and something that it needs cannot be had, so it is not served; others are."
+        "Mend what the message names. The file is looked at every second and read again when it changes; SIGHUP has everything read again."
     NotLent "not-lent" FORBIDDEN Client
         "The stage's allow, deny or read_only does not lend this method and path out."
         "Look at the rules of the stage in the configuration."
