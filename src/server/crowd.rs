@@ -6,7 +6,7 @@
 //! when a connection rests looks through all of them, which happens seldom.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, Ref, RefCell},
     collections::{HashMap, VecDeque},
     rc::Rc,
 };
@@ -28,7 +28,7 @@ const LOOKS: u32 = 16;
 
 /// Those of one worker.
 pub(super) struct Crowd {
-    limits: RefCell<Rc<Limits>>,
+    limits: RefCell<Limits>,
     members: RefCell<HashMap<u64, (Rc<Watch>, AbortHandle)>>,
     /// Counts events, so that without a clock it is known what came before what.
     moments: Cell<u64>,
@@ -55,7 +55,7 @@ impl Drop for Member {
 impl Crowd {
     pub(super) fn new(limits: &Limits) -> Rc<Self> {
         Rc::new(Self {
-            limits: RefCell::new(Rc::new(limits.clone())),
+            limits: RefCell::new(limits.clone()),
             members: RefCell::default(),
             moments: Cell::new(0),
             wanted: Cell::new(false),
@@ -64,13 +64,13 @@ impl Crowd {
     }
 
     /// The bounds that hold now; a reload may have changed them since a connection began.
-    pub(super) fn limits(&self) -> Rc<Limits> {
-        Rc::clone(&self.limits.borrow())
+    pub(super) fn limits(&self) -> Ref<'_, Limits> {
+        self.limits.borrow()
     }
 
     /// From now on these hold. [`Crowd::end_idle`] is to be started anew.
     pub(super) fn set_limits(&self, limits: &Limits) {
-        self.limits.replace(Rc::new(limits.clone()));
+        self.limits.replace(limits.clone());
     }
 
     /// Later than all moments before.

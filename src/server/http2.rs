@@ -68,7 +68,7 @@ pub(super) async fn serve(
     stopping: &mut watch::Receiver<bool>,
 ) -> hyper::Result<()> {
     watch.begin_http2();
-    let limits = watch.crowd().limits();
+    let limits = watch.crowd().limits().clone();
     let state = Rc::new(Streams { watch: Rc::clone(watch), idle_since: Cell::new(Instant::now()) });
     let next = Rc::new(Cell::new(None));
     // The chain decides at once or hands out a future of its own, so this is never borrowed twice.

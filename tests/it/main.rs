@@ -29,6 +29,11 @@
 //! | `listening_tls` | TLS for clients: certificates, ALPN, plain HTTP that comes by mistake |
 //! | `slow` | clients that send, read or do nothing: each ends, and locks nobody out |
 //! | `floods` | HTTP/2 clients that abuse the protocol lose their connection, or do no harm |
+//! | `reload` | a changed configuration is taken up without losing a request, a wrong one is not |
+//! | `draining` | the end in order: readiness, listeners, requests under way, streams; a second signal |
+//! | `daemon` | systemd is told, sockets are handed over, SIGTERM as process 1 |
+//! | `resources` | no more descriptors, a full disk, a log that nobody reads: it keeps serving |
+//! | `soak` | many requests through everything that changes: none lost, none doubled, nothing grows |
 //! | `process` | start, listeners, what is no request, health, drain and end |
 //! | `logs` | one line a request, and no secret at any level |
 //! | `metrics` | every number is right after known traffic, and Prometheus' own parsers read it |
@@ -56,7 +61,9 @@ mod cookies;
 mod corpus;
 mod cors;
 mod credentials;
+mod daemon;
 mod demo;
+mod draining;
 mod floods;
 mod guarding;
 mod headers;
@@ -70,10 +77,13 @@ mod pages;
 mod process;
 mod rates;
 mod refusals;
+mod reload;
+mod resources;
 mod responses;
 mod secrets;
 mod slow;
 mod smuggling;
+mod soak;
 mod sockets;
 mod target;
 mod tokens;
