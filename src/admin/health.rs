@@ -116,7 +116,6 @@ impl Watched {
 }
 
 impl Health {
-
     /// From now on nothing new should be sent here.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
@@ -136,7 +135,11 @@ impl Health {
         } else {
             (StatusCode::SERVICE_UNAVAILABLE, "not ready")
         };
-        let report = Report { status, problems, configuration: self.rejected.load().as_ref().map(ToString::to_string) };
+        let report = Report {
+            status,
+            problems,
+            configuration: self.rejected.load().as_ref().map(ToString::to_string),
+        };
         (code, serde_json::to_string(&report).expect("texts are always JSON"))
     }
 }

@@ -108,7 +108,8 @@ async fn serve(listener: TcpListener, watched: Watched) -> io::Result<()> {
         let local = stream.local_addr().ok().map(|address| address.ip());
         tokio::spawn(async move {
             let answer = service_fn(|request: Request<Incoming>| {
-                let response = match watched.health.with_allowed_hosts(|hosts| guard(&request, local, hosts)) {
+                let response = match watched.health.with_allowed_hosts(|hosts| guard(&request, local, hosts))
+                {
                     Ok(()) => answer(&request, &watched),
                     Err(denied) => refuse(&denied),
                 };

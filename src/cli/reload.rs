@@ -82,7 +82,10 @@ impl Reloader {
         self.reported = None;
         if !kept.is_empty() {
             let settings = kept.join(", ");
-            tracing::warn!(settings, "these settings have changed, which needs a restart; until then they stay");
+            tracing::warn!(
+                settings,
+                "these settings have changed, which needs a restart; until then they stay"
+            );
         }
         let stages: Vec<_> = self.running.stages.iter().map(|stage| stage.name.as_str()).collect();
         tracing::info!(stages = stages.join(", "), "the configuration is taken up");

@@ -63,7 +63,8 @@ mod tests {
     const STAGE: &str = "[[stage]]\nurl = \"https://api.example.com/prod\"\nregion = \"us-west-2\"\n";
 
     fn config(top: &str) -> Config {
-        load(&[], &[], Some(&format!("{top}\n{STAGE}"))).unwrap_or_else(|error| panic!("{}", error.render(false)))
+        load(&[], &[], Some(&format!("{top}\n{STAGE}")))
+            .unwrap_or_else(|error| panic!("{}", error.render(false)))
     }
 
     #[test]

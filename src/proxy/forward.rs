@@ -31,7 +31,9 @@ fn is_out_of_files(failure: &Failure) -> bool {
     let mut cause = failure.source();
     while let Some(error) = cause {
         let number = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
-        if number.is_some_and(|number| [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error).contains(&number)) {
+        if number
+            .is_some_and(|number| [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error).contains(&number))
+        {
             return true;
         }
         cause = error.source();
@@ -42,7 +44,9 @@ fn is_out_of_files(failure: &Failure) -> bool {
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
         let code = match &failure {
-            Failure::Resolve { .. } | Failure::Connect { .. } if is_out_of_files(&failure) => Code::OutOfFiles,
+            Failure::Resolve { .. } | Failure::Connect { .. } if is_out_of_files(&failure) => {
+                Code::OutOfFiles
+            }
             Failure::Resolve { .. } => Code::UpstreamName,
             Failure::Connect { .. } => Code::UpstreamConnect,
             Failure::Tls { .. } => Code::UpstreamTls,

@@ -70,7 +70,10 @@ impl Step for Route {
         let (auth, series) = stage.auth(&path[below..]);
         received.record.series.set(series);
         if let Some(why) = stage.unavailable() {
-            return Err(Refusal::because(Code::StageUnavailable, format!("This stage cannot be served: {why}.")));
+            return Err(Refusal::because(
+                Code::StageUnavailable,
+                format!("This stage cannot be served: {why}."),
+            ));
         }
         Ok(Routed { received, local_host, stage, auth, below })
     }

@@ -67,7 +67,10 @@ impl Inherited {
                 return Err(InheritedError::Remote(address).into());
             }
         }
-        tracing::info!(sockets = self.0.len(), "sockets were handed over (LISTEN_FDS) and take the place of listen");
+        tracing::info!(
+            sockets = self.0.len(),
+            "sockets were handed over (LISTEN_FDS) and take the place of listen"
+        );
         Ok(self.0)
     }
 }

@@ -236,8 +236,7 @@ impl Wire {
             return false;
         }
         let crowd = &self.watch.crowd;
-        let deadline =
-            self.deadline.get_or_insert_with(|| Deadline::after(crowd.limits().header_timeout));
+        let deadline = self.deadline.get_or_insert_with(|| Deadline::after(crowd.limits().header_timeout));
         let is_late = Pin::new(deadline).poll(cx).is_ready();
         if is_late {
             self.watch.ends_for(ConnectionEnd::HeaderTimeout);

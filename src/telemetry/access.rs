@@ -228,7 +228,9 @@ impl Held {
                 self.lines.replace(lines);
                 self.some.notify_one();
             }
-            Err(TrySendError::Full(Message::Lines(lines)) | TrySendError::Disconnected(Message::Lines(lines))) => {
+            Err(
+                TrySendError::Full(Message::Lines(lines)) | TrySendError::Disconnected(Message::Lines(lines)),
+            ) => {
                 drop_lines(&lines);
             }
             Ok(()) | Err(_) => {}

@@ -93,7 +93,13 @@ impl Pool {
     pub fn new(stage: &Stage, tls: Option<Arc<ClientConfig>>) -> Rc<Self> {
         let dialer = Dialer::new(&stage.url, stage.connect_to.as_ref(), tls, stage.timeouts.connect);
         let index = metrics::stage(&stage.name);
-        Rc::new(Self { dialer, timeouts: stage.timeouts, idle: RefCell::default(), retired: Cell::new(false), stage: index })
+        Rc::new(Self {
+            dialer,
+            timeouts: stage.timeouts,
+            idle: RefCell::default(),
+            retired: Cell::new(false),
+            stage: index,
+        })
     }
 
     /// Sends `request` on a kept connection, or on a new one (`fresh` asks for that), and waits for the head of the

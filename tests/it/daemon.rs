@@ -147,7 +147,8 @@ fn a_unix_socket_that_is_handed_over_stays_its_makers() {
     let mut command = through(&launch, TWO);
     command.stdin(handed(socket)).stdout(handed(tcp)).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
-    let by_unix = || Client::connect_unix(&path).and_then(|mut client| client.exchange(&Ask::new("GET", "/u")));
+    let by_unix =
+        || Client::connect_unix(&path).and_then(|mut client| client.exchange(&Ask::new("GET", "/u")));
     assert_eq!(by_unix().unwrap().status, 200);
     assert_eq!(Via::Http1.exchange(address, &Ask::new("GET", "/t")).unwrap().status, 200);
     let id = child.id().to_string();

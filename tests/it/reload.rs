@@ -72,7 +72,9 @@ fn scrape(admin: SocketAddr) -> String {
 /// What a stage answers whose `ca_bundle` is not there.
 pub fn unavailable() -> Answer {
     let other = Origin::plain(ok);
-    let bad = format!("[[stage]]\nname = \"b\"\nmount = \"/b\"\nurl = \"https://{NAME}/prod\"\nca_bundle = \"/nowhere\"\n");
+    let bad = format!(
+        "[[stage]]\nname = \"b\"\nmount = \"/b\"\nurl = \"https://{NAME}/prod\"\nca_bundle = \"/nowhere\"\n"
+    );
     let proxy = start(&format!("{}{bad}", text("", &[("a", "/", &other, "")])));
     Via::Http1.exchange(proxy.address(), &get("/b/a")).unwrap()
 }
@@ -146,7 +148,10 @@ fn sighup_reads_everything_again_and_limits_change() {
     assert_refusal(&Via::Http1.exchange(proxy.address(), &ask).unwrap(), 413, "body-too-large");
     proxy.process().signal("HUP");
     said(&proxy, TAKEN_UP, 1);
-    replace(&proxy, &text("limits = { max_body = \"5B\", idle_timeout = \"1s\" }", &[("a", "/", &origin, "")]));
+    replace(
+        &proxy,
+        &text("limits = { max_body = \"5B\", idle_timeout = \"1s\" }", &[("a", "/", &origin, "")]),
+    );
     proxy.process().signal("HUP");
     said(&proxy, TAKEN_UP, 2);
     assert_eq!(client.exchange(&ask).unwrap().status, 200);
@@ -162,7 +167,10 @@ fn a_wrong_file_is_reported_once_and_the_old_one_stays() {
     let health = admin(proxy.process());
     let mut client = Client::connect(proxy.address()).unwrap();
     // As it is found half-way through being written; and with a secret near by.
-    replace(&proxy, "listen = \"127.0.0.1:0\"\n[[stage]]\nurl = 5\napi_key.value = \"hunter2-in-the-file\"\nmont = 1\n");
+    replace(
+        &proxy,
+        "listen = \"127.0.0.1:0\"\n[[stage]]\nurl = 5\napi_key.value = \"hunter2-in-the-file\"\nmont = 1\n",
+    );
     let line = said(&proxy, REFUSED, 1);
     assert!(line.contains("url") && line.contains("mount"), "{line}");
     for _ in 0..3 {
@@ -269,7 +277,8 @@ fn a_volume_whose_link_is_swapped_is_taken_up() {
     link("..1", "..data");
     link("..data/countersign.toml", FILE);
     let file = folder.path().join(FILE);
-    let proxy = Launch::arguments(["run", "--config", file.to_str().unwrap()]).keys(ACCESS_KEY, SECRET).start();
+    let proxy =
+        Launch::arguments(["run", "--config", file.to_str().unwrap()]).keys(ACCESS_KEY, SECRET).start();
     assert_eq!(Via::Http1.exchange(proxy.address(), &get("/1")).unwrap().status, 200);
     assert_eq!(one.next().target(), b"/a/1");
     link("..2", "..next");

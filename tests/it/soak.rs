@@ -72,7 +72,8 @@ impl Stage {
         let (mut served, mut last_key) = (0, String::new());
         while let Some((start, length, authorization)) = head(&mut reader)? {
             io::copy(&mut reader.by_ref().take(length), &mut io::sink())?;
-            let number = start.split(' ').nth(1).and_then(|target| target.rsplit('/').next()?.parse::<usize>().ok());
+            let number =
+                start.split(' ').nth(1).and_then(|target| target.rsplit('/').next()?.parse::<usize>().ok());
             self.counts[number.expect("each path ends in a number")].fetch_add(1, Relaxed);
             match authorization.split_once("Credential=").and_then(|(_, after)| after.split('/').next()) {
                 Some(key) if key == last_key => {}
@@ -106,7 +107,9 @@ fn head(reader: &mut impl io::BufRead) -> io::Result<Option<(String, u64, String
         if reader.read_line(&mut line)? == 0 {
             return Ok(None);
         }
-        let Some((name, value)) = line.trim_end().split_once(": ") else { return Ok(Some((start, length, authorization))) };
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            return Ok(Some((start, length, authorization)));
+        };
         if name.eq_ignore_ascii_case("content-length") {
             length = value.parse().map_err(io::Error::other)?;
         } else if name.eq_ignore_ascii_case("authorization") {
@@ -189,7 +192,10 @@ fn configuration(stage: &Stage, version: usize) -> String {
         // Everything of the stage is made anew.
         1 => ("limits.max_in_flight = 500", "timeouts.idle = \"1m\"".to_owned()),
         // The stage stays as it is, and there is another one.
-        _ => ("limits.idle_timeout = \"1m\"", format!("[[stage]]\nname = \"other\"\nmount = \"/other\"\n{url}")),
+        _ => (
+            "limits.idle_timeout = \"1m\"",
+            format!("[[stage]]\nname = \"other\"\nmount = \"/other\"\n{url}"),
+        ),
     };
     format!(
         "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nworkers = 2\nlog.access = false\n{top}\n[[stage]]\nname = \"a\"\n\
@@ -247,9 +253,8 @@ fn nothing_is_lost_or_doubled_and_nothing_grows() {
     let measures = thread::scope(|scope| {
         let disturbing = scope.spawn(|| disturb(&proxy, &stage, &stop));
         let measured = scope.spawn(|| {
-            let measure = || {
-                (gauge(health, "process_resident_memory_bytes"), gauge(health, "process_open_fds"))
-            };
+            let measure =
+                || (gauge(health, "process_resident_memory_bytes"), gauge(health, "process_open_fds"));
             // Warm after a quarter.
             send(proxy.address(), &tally, requests / 4);
             let warm = measure();
