@@ -236,8 +236,8 @@ impl Budget {
         }
         let first = budget.plans.into_iter().next().and_then(Arc::into_inner);
         let first = first.expect("a configuration has a stage, and nobody else holds what was just made");
-        let source = first.tls.err().expect("none can be served");
-        Err(SharedError { stage: first.config.name, source })
+        let Plan { config, tls: Err(source), .. } = first else { unreachable!("none can be served") };
+        Err(SharedError { stage: config.name, source })
     }
 
     /// After a reload. What the new configuration leaves as it was goes on with what is given out already; what it

@@ -252,7 +252,6 @@ impl Server {
     }
 
     /// What cuts requests under way after [`Server::drain`] when it is called, on any thread.
-    #[must_use]
     pub fn cutter(&self) -> impl Fn() + Send + 'static {
         let cut = self.cut.clone();
         move || {
