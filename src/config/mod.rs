@@ -36,6 +36,8 @@ pub use given::{API_KEY_VARIABLE, BadValue, Given, TOKEN_VARIABLE, parse_toleran
 pub use guard::{LONGEST_TOKEN, SHORTEST_TOKEN};
 pub use permissions::Exposed;
 pub use resolve::load;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use resolve::load_text;
 pub use settings::{Settings, StageSettings};
 pub use values::{Admin, Rate, TurnWait, Wait};
 

@@ -38,6 +38,12 @@ pub fn load(given: &Given) -> Result<Config, Error> {
     Ok(config)
 }
 
+/// As [`load`] when the file at `path` holds `text`; nothing is read.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn load_text(given: &Given, path: &std::path::Path, text: &str) -> Result<Config, Error> {
+    resolve(given, Some(file::parse(path, text).map_err(Error::new)?))
+}
+
 pub(super) fn resolve(given: &Given, file: Option<File>) -> Result<Config, Error> {
     let mut problems = given.problems.clone();
     let (file_layer, map) = match file {

@@ -33,7 +33,7 @@ pub(super) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 /// Takes them all out.
-pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in named_by_connection(headers) {
         headers.remove(name);
     }

@@ -27,6 +27,8 @@ mod api_key;
 mod attempt;
 mod body;
 mod cookie;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod decisions;
 mod forward;
 mod guard;
 mod hop_by_hop;

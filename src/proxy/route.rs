@@ -80,7 +80,7 @@ impl Step for Route {
 }
 
 /// Where the part of `path` below the mount begins, if it is below it.
-fn below_mount(path: &str, mount: &[Vec<u8>]) -> Option<usize> {
+pub(crate) fn below_mount(path: &str, mount: &[Vec<u8>]) -> Option<usize> {
     let mut at = 0;
     let mut found = segments(path);
     for expected in mount {

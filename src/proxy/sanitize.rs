@@ -80,12 +80,10 @@ impl Step for Sanitize {
         expect_continue_at_most(&parts.headers)?;
         let target = forwarded_target(&parts.uri, &stage.config.url.path, below)?;
         let signed_in_pieces = is_signed_in_pieces(&parts.headers);
-        remove_unforwardable(&mut parts.headers, auth)?;
-        join_cookies(&mut parts.headers);
         if auth.signs() {
             method_in_capitals(&parts.method)?;
-            fold_signed_values(&mut parts.headers, &stage.config.signed_headers)?;
         }
+        clean_headers(&mut parts.headers, auth, &stage.config.signed_headers)?;
         parts.headers.insert(header::HOST, stage.host.clone());
         let_go_of_the_buffer(&mut parts.headers, &mut local_host);
         let (method, headers, record) = (parts.method, parts.headers, received.record);
@@ -122,7 +120,11 @@ fn method_in_capitals(method: &Method) -> Result<(), Refusal> {
 const LONGEST_TARGET: usize = u16::MAX as usize - 1;
 
 /// The stage's path and the path below the mount, its bytes as the client sent them, and the query in strict spelling.
-fn forwarded_target(uri: &http::Uri, stage_path: &str, below: usize) -> Result<PathAndQuery, Refusal> {
+pub(crate) fn forwarded_target(
+    uri: &http::Uri,
+    stage_path: &str,
+    below: usize,
+) -> Result<PathAndQuery, Refusal> {
     let rest = &uri.path()[below..];
     let query = uri.query().unwrap_or_default();
     let mut target = String::with_capacity(stage_path.len() + rest.len() + query.len() + 16);
@@ -185,6 +187,18 @@ fn is_signed_in_pieces(headers: &HeaderMap) -> bool {
     });
     coded
         || headers.get("x-amz-content-sha256").is_some_and(|hash| hash.as_bytes().starts_with(b"STREAMING-"))
+}
+
+/// Leaves the headers that pass on, signed values in the spelling on which signers agree; `extra` are signed beside the
+/// standard ones.
+pub(crate) fn clean_headers(
+    headers: &mut HeaderMap,
+    auth: Auth,
+    extra: &[HeaderName],
+) -> Result<(), Refusal> {
+    remove_unforwardable(headers, auth)?;
+    join_cookies(headers);
+    if auth.signs() { fold_signed_values(headers, extra) } else { Ok(()) }
 }
 
 /// The only transfer coding that is undone here, once and alone.

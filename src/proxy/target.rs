@@ -4,7 +4,7 @@ use crate::sigv4::percent_byte;
 
 /// Whether the path has a `.` or `..` segment in any spelling: plain, encoded once or more often, behind an encoded or
 /// a back slash, with a `;` parameter or a NUL, in overlong UTF-8, as `%u002e`, or in wide characters.
-pub(super) fn has_dot_segment(path: &str) -> bool {
+pub(crate) fn has_dot_segment(path: &str) -> bool {
     if !path.contains('%') && path.is_ascii() {
         return (path.contains("/.") || path.contains('\\')) && any_dot_segment(path.as_bytes());
     }
@@ -87,7 +87,7 @@ fn any_dot_segment(path: &[u8]) -> bool {
 }
 
 /// One round of percent-decoding; what is no escape stays.
-pub(super) fn decode(text: &[u8]) -> Vec<u8> {
+pub(crate) fn decode(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut at = 0;
     while at < text.len() {
@@ -99,7 +99,7 @@ pub(super) fn decode(text: &[u8]) -> Vec<u8> {
 }
 
 /// The segments of a path that are not empty, as they are spelt.
-pub(super) fn segments(path: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn segments(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|segment| !segment.is_empty())
 }
 

@@ -35,6 +35,7 @@
 //! | `resources` | no more descriptors, a full disk, a log that nobody reads: it keeps serving |
 //! | `soak` | many requests through everything that changes: none lost, none doubled, nothing grows |
 //! | `process` | start, listeners, what is no request, health, drain and end |
+//! | `canary` | no secret comes out in any spelling: logs at trace, answers, pages, help, refused configurations |
 //! | `logs` | one line a request, and no secret at any level |
 //! | `metrics` | every number is right after known traffic, and Prometheus' own parsers read it |
 //! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
@@ -55,6 +56,7 @@ mod support;
 mod agreement;
 mod architecture;
 mod bodies;
+mod canary;
 mod clients;
 mod container;
 mod cookies;

@@ -53,7 +53,8 @@ pub(super) struct Guard<S> {
 /// What becomes of a request that is not refused.
 enum Passed {
     On(Guarded),
-    Answered(Response<AnswerBody>),
+    /// Boxed because it is rare and large.
+    Answered(Box<Response<AnswerBody>>),
 }
 
 impl<S> Guard<S> {
@@ -78,7 +79,8 @@ impl<S> Guard<S> {
             let scheme = if received.caller.tls { "https" } else { "http" };
             origin::check(&parts.headers, scheme, local_host.as_bytes(), &rules.allowed_origins)?;
             if cors::is_preflight(parts, &rules.allowed_origins) {
-                return cors::answer_preflight(&parts.headers).map(Passed::Answered);
+                return cors::answer_preflight(&parts.headers)
+                    .map(|answer| Passed::Answered(Box::new(answer)));
             }
         }
         if let Some(token) = &self.shared.token {
@@ -103,7 +105,7 @@ where
     fn call(&mut self, received: Received) -> Self::Future {
         match self.apply(received) {
             Ok(Passed::On(guarded)) => Either::Left(Guarding { inner: self.next.call(guarded) }),
-            Ok(Passed::Answered(answer)) => Either::Right(ready(Ok(answer))),
+            Ok(Passed::Answered(answer)) => Either::Right(ready(Ok(*answer))),
             Err(refusal) => Either::Right(ready(Err(refusal))),
         }
     }
@@ -149,7 +151,7 @@ impl Noticed {
 }
 
 /// In any spelling that a server may read as the same: some take `_` for `-`.
-fn overrides_method(name: &[u8]) -> bool {
+pub(crate) fn overrides_method(name: &[u8]) -> bool {
     const NAME: &[u8] = b"x-http-method-override";
     let same = |(a, b): (&u8, &u8)| a == b || (*a, *b) == (b'_', b'-');
     name.len() == NAME.len() && name.iter().zip(NAME).all(same)

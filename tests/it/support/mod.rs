@@ -4,6 +4,7 @@ pub mod client;
 pub mod corpus;
 pub mod frames;
 pub mod h2c;
+pub mod leaks;
 pub mod ministack;
 pub mod origin;
 pub mod process;
