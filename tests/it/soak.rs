@@ -180,9 +180,7 @@ fn send(address: SocketAddr, tally: &Tally, until: usize) {
 fn gauge(admin: SocketAddr, name: &str) -> u64 {
     let answer = Via::Http1.exchange(admin, &Ask::new("GET", "/metrics")).unwrap();
     let value = answer.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    // Written with an exponent when it is large, perhaps.
-    let value: f64 = value.unwrap_or_else(|| panic!("no {name}")).parse().unwrap();
-    value as u64
+    value.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
 }
 
 fn configuration(stage: &Stage, version: usize) -> String {
