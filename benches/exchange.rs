@@ -17,7 +17,7 @@ use std::{
 use countersign::{
     cli, config,
     credentials::Sources,
-    server::{Bound, Server},
+    server::{Bound, Inherited, Server},
 };
 use criterion::{Criterion, Throughput, criterion_group};
 
@@ -72,7 +72,8 @@ fn proxy(origin: SocketAddr) -> (Server, Arc<Sources>, SocketAddr) {
     let config = Arc::new(config::load(&given).unwrap());
     let keys = config.stages.iter().filter_map(|stage| stage.api_key.as_ref());
     let sources = Arc::new(Sources::start([&config.stages[0].credentials], keys).unwrap());
-    let server = Server::start(&config, &sources, countersign::server::metrics(&config)).unwrap();
+    let metrics = countersign::server::metrics(&config);
+    let server = Server::start(&config, &sources, metrics, Inherited::default()).unwrap();
     let Bound::Tcp(address) = server.bound()[0].clone() else { unreachable!("it is TCP") };
     (server, sources, address)
 }
@@ -104,7 +105,8 @@ fn exchange(c: &mut Criterion, name: &str, length: usize) {
     });
     group.finish();
     drop(stream);
-    server.stop();
+    server.drain();
+    server.join();
     drop(sources);
 }
 

@@ -1,6 +1,6 @@
 //! The program: reads what is wanted, does it, and reports what went wrong with its causes and what to do.
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration; 130 and 143 a second SIGINT or SIGTERM.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stderr, reason = "what went wrong is said here, once logging has ended")]
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     };
     match command {
         Command::Run(given) => match config::load(&given) {
-            Ok(config) => finish(cli::run::run(config)),
+            Ok(config) => finish(cli::run::run(*given, config)),
             Err(mistakes) => {
                 eprint!("{}", mistakes.render(in_colour()));
                 ExitCode::from(2)

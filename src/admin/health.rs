@@ -3,11 +3,12 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::SystemTime,
 };
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use http::StatusCode;
 use serde::Serialize;
 
@@ -17,12 +18,24 @@ use crate::{
 };
 
 /// What readiness is judged by.
+#[derive(Debug)]
 pub struct Health {
     draining: AtomicBool,
-    token: Option<Arc<CurrentKey>>,
-    stages: Vec<Stage>,
+    watched: ArcSwap<Watched>,
+    /// Why the configuration as it was last read is not the one that runs.
+    rejected: ArcSwapOption<String>,
+    reloads: [AtomicU64; 2],
 }
 
+/// What the configuration that runs needs.
+#[derive(Debug)]
+struct Watched {
+    token: Option<Arc<CurrentKey>>,
+    stages: Vec<Stage>,
+    allowed_hosts: Vec<String>,
+}
+
+#[derive(Debug)]
 struct Stage {
     name: String,
     credentials: Option<Arc<Current>>,
@@ -33,6 +46,9 @@ struct Stage {
 struct Report {
     status: &'static str,
     problems: Vec<Trouble>,
+    /// Not among the problems: what runs is served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    configuration: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -48,23 +64,67 @@ impl Health {
     /// Watches the sources that the configured stages need.
     #[must_use]
     pub fn new(config: &Config, sources: &Sources) -> Arc<Self> {
+        Arc::new(Self {
+            draining: AtomicBool::new(false),
+            watched: ArcSwap::from_pointee(Watched::new(config, sources)),
+            rejected: ArcSwapOption::empty(),
+            reloads: Default::default(),
+        })
+    }
+
+    /// Another configuration was taken up.
+    pub fn reloaded(&self, config: &Config, sources: &Sources) {
+        self.watched.store(Arc::new(Watched::new(config, sources)));
+        self.rejected.store(None);
+        self.reloads[0].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Another configuration was not taken up, for this reason.
+    pub fn rejected(&self, why: String) {
+        self.rejected.store(Some(Arc::new(why)));
+        self.reloads[1].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn reloads(&self) -> [(&'static str, u64); 2] {
+        let [applied, rejected] = &self.reloads;
+        [("applied", applied.load(Ordering::Relaxed)), ("rejected", rejected.load(Ordering::Relaxed))]
+    }
+
+    /// The API key of each stage that has one, by the stage's name.
+    pub(super) fn api_keys(&self) -> Vec<(String, Arc<CurrentKey>)> {
+        let watched = self.watched.load();
+        let with_key = watched.stages.iter().filter_map(|stage| Some((stage, stage.api_key.as_ref()?)));
+        with_key.map(|(stage, key)| (stage.name.clone(), Arc::clone(key))).collect()
+    }
+
+    /// What `with` makes of the names that `Host` may hold beside this machine's own.
+    pub(super) fn with_allowed_hosts<T>(&self, with: impl FnOnce(&[String]) -> T) -> T {
+        with(&self.watched.load().allowed_hosts)
+    }
+}
+
+impl Watched {
+    fn new(config: &Config, sources: &Sources) -> Self {
         let stages = config.stages.iter().map(|stage| Stage {
             name: stage.name.clone(),
             credentials: stage.signs().then(|| sources.current(&stage.credentials)),
             api_key: stage.api_key.as_ref().map(|key| sources.api_key(key)),
         });
         let token = config.guard.token.as_ref().map(|from| sources.token(from));
-        Arc::new(Self { draining: AtomicBool::new(false), token, stages: stages.collect() })
+        Self { token, stages: stages.collect(), allowed_hosts: config.guard.allowed_hosts.clone() }
     }
+}
 
+impl Health {
     /// From now on nothing new should be sent here.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn readiness(&self) -> (StatusCode, String) {
-        let mut problems: Vec<_> = self.stages.iter().flat_map(Stage::problems).collect();
-        if let Some(token) = self.token.as_ref().filter(|token| token.load().is_none()) {
+        let watched = self.watched.load();
+        let mut problems: Vec<_> = watched.stages.iter().flat_map(Stage::problems).collect();
+        if let Some(token) = watched.token.as_ref().filter(|token| token.load().is_none()) {
             problems.push(trouble(None, token.problem(), "there is no token for callers"));
         }
         if self.draining.load(Ordering::Relaxed) {
@@ -75,7 +135,11 @@ impl Health {
         } else {
             (StatusCode::SERVICE_UNAVAILABLE, "not ready")
         };
-        let report = Report { status, problems };
+        let report = Report {
+            status,
+            problems,
+            configuration: self.rejected.load().as_ref().map(ToString::to_string),
+        };
         (code, serde_json::to_string(&report).expect("texts are always JSON"))
     }
 }

@@ -12,34 +12,31 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header};
 use http_body_util::Full;
 
+use super::Health;
 use crate::{
-    config::Config,
-    credentials::{Current, CurrentKey, Sources},
-    telemetry::metrics::{Exposer, Exposition, Format, Metrics, Observe, families, process},
+    credentials::{Current, Sources},
+    telemetry::{
+        self,
+        metrics::{Exposer, Exposition, Format, Metrics, Observe, families, process},
+    },
 };
 
 /// All that is known of a run.
 #[derive(Debug)]
 struct Everything {
     metrics: Arc<Metrics>,
-    /// By name.
-    sources: BTreeMap<String, Vec<Arc<Current>>>,
-    /// By the stage's name.
-    keys: Vec<(String, Arc<CurrentKey>)>,
+    sources: Arc<Sources>,
+    health: Arc<Health>,
 }
 
 /// What answers a scrape.
 #[must_use]
-pub fn exposer(config: &Config, sources: &Sources, metrics: &Arc<Metrics>) -> Exposer {
-    let mut by_name = BTreeMap::<_, Vec<_>>::new();
-    for (name, current) in sources.all() {
-        by_name.entry(name).or_default().push(current);
-    }
-    let keys = config
-        .stages
-        .iter()
-        .filter_map(|stage| stage.api_key.as_ref().map(|key| (stage.name.clone(), sources.api_key(key))));
-    Exposer::new(Everything { metrics: Arc::clone(metrics), sources: by_name, keys: keys.collect() })
+pub fn exposer(health: &Arc<Health>, sources: &Arc<Sources>, metrics: &Arc<Metrics>) -> Exposer {
+    Exposer::new(Everything {
+        metrics: Arc::clone(metrics),
+        sources: Arc::clone(sources),
+        health: Arc::clone(health),
+    })
 }
 
 impl Observe for Everything {
@@ -47,9 +44,14 @@ impl Observe for Everything {
         self.metrics.observe(to)?;
         self.observe_credentials(to)?;
         let mut samples = to.family(&families::API_KEY)?;
-        for (stage, key) in &self.keys {
-            samples.gauge(&[stage], u64::from(key.load().is_some()))?;
+        for (stage, key) in self.health.api_keys() {
+            samples.gauge(&[&stage], u64::from(key.load().is_some()))?;
         }
+        let mut samples = to.family(&families::RELOADS)?;
+        for (outcome, count) in self.health.reloads() {
+            samples.counter(&[outcome], count)?;
+        }
+        to.family(&families::LOG_DROPPED)?.counter(&[], telemetry::lines_dropped())?;
         let build = [env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH];
         to.family(&families::BUILD)?.info(&build)?;
         process::observe(to)
@@ -59,15 +61,19 @@ impl Observe for Everything {
 impl Everything {
     fn observe_credentials(&self, to: &mut Exposition<'_>) -> fmt::Result {
         let now = SystemTime::now();
+        let mut by_name = BTreeMap::<_, Vec<_>>::new();
+        for (name, current) in self.sources.all() {
+            by_name.entry(name).or_default().push(current);
+        }
         let mut samples = to.family(&families::CREDENTIALS_USABLE)?;
-        for (name, held) in &self.sources {
+        for (name, held) in &by_name {
             let usable = |current: &Arc<Current>| {
                 current.load().as_ref().is_some_and(|held| held.expires.is_none_or(|expires| expires > now))
             };
             samples.gauge(&[name], u64::from(held.iter().all(usable)))?;
         }
         let mut samples = to.family(&families::CREDENTIALS_EXPIRY)?;
-        for (name, held) in &self.sources {
+        for (name, held) in &by_name {
             let first =
                 held.iter().filter_map(|current| current.load().as_ref().and_then(|held| held.expires)).min();
             if let Some(expires) = first {
@@ -76,7 +82,7 @@ impl Everything {
             }
         }
         let mut samples = to.family(&families::REFRESHES)?;
-        for (name, held) in &self.sources {
+        for (name, held) in &by_name {
             let mut outcomes = held[0].outcomes();
             for other in &held[1..] {
                 for (sum, (_, count)) in outcomes.iter_mut().zip(other.outcomes()) {

@@ -45,18 +45,12 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Binds and serves; `allowed_hosts` are taken in `Host` beside the names that this machine has anyway. Without
-    /// `exposer` there is no `/metrics`.
+    /// Binds and serves. Without `exposer` there is no `/metrics`.
     ///
     /// # Errors
     /// When the address cannot be bound, or the system gives no thread.
-    pub fn start(
-        address: SocketAddr,
-        health: Arc<Health>,
-        exposer: Option<Exposer>,
-        allowed_hosts: &[String],
-    ) -> io::Result<Self> {
-        let watched = Watched { health, exposer, allowed_hosts: allowed_hosts.to_vec() };
+    pub fn start(address: SocketAddr, health: Arc<Health>, exposer: Option<Exposer>) -> io::Result<Self> {
+        let watched = Watched { health, exposer };
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -90,11 +84,10 @@ impl Admin {
     }
 }
 
-/// What there is to be seen, and under which names.
+/// What there is to be seen.
 struct Watched {
     health: Arc<Health>,
     exposer: Option<Exposer>,
-    allowed_hosts: Vec<String>,
 }
 
 async fn serve(listener: TcpListener, watched: Watched) -> io::Result<()> {
@@ -115,7 +108,8 @@ async fn serve(listener: TcpListener, watched: Watched) -> io::Result<()> {
         let local = stream.local_addr().ok().map(|address| address.ip());
         tokio::spawn(async move {
             let answer = service_fn(|request: Request<Incoming>| {
-                let response = match guard(&request, local, &watched.allowed_hosts) {
+                let response = match watched.health.with_allowed_hosts(|hosts| guard(&request, local, hosts))
+                {
                     Ok(()) => answer(&request, &watched),
                     Err(denied) => refuse(&denied),
                 };

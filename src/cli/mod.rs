@@ -9,6 +9,8 @@ pub mod demo;
 mod hardening;
 pub mod health;
 pub mod man;
+mod notify;
+mod reload;
 pub mod run;
 
 pub use hardening::harden;

@@ -1,14 +1,33 @@
-//! `countersign run`: starts everything, says so, and stops it in order on SIGINT or SIGTERM.
+//! `countersign run`: starts everything, says so, reads the configuration again when it changes or on SIGHUP, and stops
+//! everything in order on SIGINT or SIGTERM.
+//!
+//! ```text
+//! SIGTERM   /readyz says 503 at once; connections are still taken for limits.drain_delay
+//! then      listeners and idle connections close; requests under way may end for limits.drain_timeout
+//! at last   what is left is cut, and the exit code is 0
+//! ```
+//!
+//! A second signal cuts at once; the exit code then is 128 and the signal's number, as shells have it. Handlers are
+//! installed for all three signals, so that they count for process 1 of a container too, for which the kernel drops what
+//! is not handled (pid_namespaces(7)).
 
-use std::{io, process::ExitCode, sync::Arc, time::Duration};
+use std::{io, process::ExitCode, sync::Arc, thread, time::Duration};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+    time::{self, MissedTickBehavior},
+};
 
+use super::{
+    notify,
+    reload::{Files, LOOK, Reloader},
+};
 use crate::{
     admin::{self, Admin, Health},
-    config::Config,
+    config::{Config, Given},
     credentials::Sources,
-    server::{self, BindError, Server, StartError},
+    server::{self, BindError, Inherited, InheritedError, Server, StartError},
     telemetry,
 };
 
@@ -45,6 +64,12 @@ pub enum RunError {
     System(#[from] io::Error),
 }
 
+impl From<InheritedError> for RunError {
+    fn from(error: InheritedError) -> Self {
+        Self::Start(error.into())
+    }
+}
+
 impl From<StartError> for RunError {
     fn from(error: StartError) -> Self {
         match error {
@@ -54,17 +79,20 @@ impl From<StartError> for RunError {
     }
 }
 
-/// Serves until a signal says stop.
+/// Serves until a signal says stop. `config` was read from what is `given`, and is read again.
 ///
 /// # Errors
 /// [`RunError`] when it cannot start.
-pub fn run(config: Config) -> Result<ExitCode, RunError> {
+pub fn run(given: Given, config: Config) -> Result<ExitCode, RunError> {
+    // First, while there is no other thread that reads the environment.
+    let inherited = Inherited::take()?;
+    let files = Files::of(&config);
     let logging = telemetry::start(&config.log)?;
     telemetry::log_panics();
     warn(&config);
-    let served = serve(&Arc::new(config));
+    let served = serve(given, &Arc::new(config), inherited, files);
     logging.finish();
-    served.map(|()| ExitCode::SUCCESS)
+    served
 }
 
 /// What is allowed and yet worth a thought, each time it starts.
@@ -96,58 +124,184 @@ fn warn(config: &Config) {
     }
 }
 
-fn serve(config: &Arc<Config>) -> Result<(), RunError> {
+/// The signals that are obeyed.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+/// A signal that says stop: its name and its number.
+type Stop = (&'static str, u8);
+
+impl Signals {
+    fn install() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// One that says stop, or `None` for SIGHUP.
+    async fn next(&mut self) -> Option<Stop> {
+        tokio::select! {
+            _ = self.interrupt.recv() => Some(("SIGINT", 2)),
+            _ = self.terminate.recv() => Some(("SIGTERM", 15)),
+            _ = self.hangup.recv() => None,
+        }
+    }
+
+    /// SIGINT or SIGTERM.
+    async fn stop(&mut self) -> Stop {
+        loop {
+            if let Some(stop) = self.next().await {
+                return stop;
+            }
+        }
+    }
+}
+
+fn serve(
+    given: Given,
+    config: &Arc<Config>,
+    inherited: Inherited,
+    files: Files,
+) -> Result<ExitCode, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut interrupt, mut terminate) = {
+    let mut signals = {
         let _in_runtime = runtime.enter();
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+        Signals::install()?
     };
     let signing = config.stages.iter().filter(|stage| stage.signs());
     let keys = config.stages.iter().filter_map(|stage| stage.api_key.as_ref());
     let sources = Arc::new(Sources::start(signing.map(|stage| &stage.credentials), keys)?);
     // A token that a file holds is known from here on; one that a command prints is waited for below.
-    let token = config.guard.token.as_ref().map(|from| sources.token(from));
+    if let Some(from) = &config.guard.token {
+        sources.token(from);
+    }
     let health = Health::new(config, &sources);
     let metrics = server::metrics(config);
-    let exposer = metrics.as_ref().map(|metrics| admin::exposer(config, &sources, metrics));
+    let exposer = metrics.as_ref().map(|metrics| admin::exposer(&health, &sources, metrics));
     let admin = match config.admin {
         Some(address) => Some(
-            Admin::start(address, Arc::clone(&health), exposer, &config.guard.allowed_hosts)
+            Admin::start(address, Arc::clone(&health), exposer)
                 .map_err(|source| RunError::Admin { address, source })?,
         ),
         None => None,
     };
-    // Whoever waits for "listening" is not to be refused because a key's command has not ended yet. Of several none
-    // waits for another: they have been running since the sources started.
-    runtime.block_on(async {
-        let all = async {
-            for key in config.stages.iter().filter_map(|stage| stage.api_key.as_ref()) {
-                sources.api_key(key).wait(KEY_WAIT).await;
-            }
-            if let Some(token) = token {
-                token.wait(KEY_WAIT).await;
-            }
-        };
-        // One that takes longer is not waited for: its stage answers 503 until it has ended.
-        let _in_time = tokio::time::timeout(KEY_WAIT, all).await;
-    });
-    let server = Server::start(config, &sources, metrics)?;
+    runtime.block_on(wait_for_keys(config, &sources));
+    let mut server = Server::start(config, &sources, metrics, inherited)?;
     announce(config, &server, admin.as_ref());
+    notify::ready("serving");
 
-    let signal = runtime.block_on(async {
-        tokio::select! {
-            _ = interrupt.recv() => "SIGINT",
-            _ = terminate.recv() => "SIGTERM",
-        }
-    });
-    tracing::info!(signal, "stopping: requests under way may end");
-    health.drain();
-    server.stop();
+    let mut reloader = Reloader::new(given, Arc::clone(config), sources, Arc::clone(&health), files);
+    let stop = runtime.block_on(supervise(&mut signals, &mut server, &mut reloader));
+    let code = runtime.block_on(end(stop, &mut signals, server, &health, &reloader))?;
     if let Some(admin) = admin {
         admin.stop();
     }
     tracing::info!("stopped");
-    Ok(())
+    Ok(code)
+}
+
+/// Whoever waits for "listening" is not to be refused because a key's command has not ended yet. Of several none waits
+/// for another: they have been running since the sources started.
+pub(super) async fn wait_for_keys(config: &Config, sources: &Sources) {
+    let all = async {
+        for key in config.stages.iter().filter_map(|stage| stage.api_key.as_ref()) {
+            sources.api_key(key).wait(KEY_WAIT).await;
+        }
+        if let Some(from) = &config.guard.token {
+            sources.token(from).wait(KEY_WAIT).await;
+        }
+    };
+    // One that takes longer is not waited for: its stage answers 503 until it has ended.
+    let _in_time = time::timeout(KEY_WAIT, all).await;
+}
+
+/// Serves until it is told to stop.
+async fn supervise(signals: &mut Signals, server: &mut Server, reloader: &mut Reloader) -> Stop {
+    let ticks = |pause| {
+        let mut ticks = time::interval(pause);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    };
+    let mut look = ticks(LOOK);
+    let mut watchdog = notify::watchdog().map(ticks);
+    loop {
+        let reload = tokio::select! {
+            event = signals.next() => match event {
+                Some(stop) => return stop,
+                None => true,
+            },
+            _ = look.tick() => reloader.has_changed(),
+            () = tick(watchdog.as_mut()) => {
+                if server.is_alive() {
+                    notify::alive();
+                }
+                false
+            }
+        };
+        if reload {
+            notify::reloading();
+            reloader.reload(server).await;
+            notify::ready("serving");
+        }
+    }
+}
+
+/// Never ends when there is nothing to wait for.
+async fn tick(interval: Option<&mut time::Interval>) {
+    match interval {
+        Some(interval) => drop(interval.tick().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends in order; a second signal ends it at once.
+async fn end(
+    (signal, _): Stop,
+    signals: &mut Signals,
+    server: Server,
+    health: &Health,
+    reloader: &Reloader,
+) -> io::Result<ExitCode> {
+    let limits = &reloader.running().limits;
+    health.drain();
+    notify::stopping("requests under way may end");
+    let mut second = None;
+    if !limits.drain_delay.is_zero() {
+        let delay = humantime::format_duration(limits.drain_delay);
+        tracing::info!(signal, "stopping: connections are still taken for {delay} (limits.drain_delay)");
+        tokio::select! {
+            stop = signals.stop() => second = Some(stop),
+            () = time::sleep(limits.drain_delay) => {}
+        }
+    }
+    tracing::info!(signal, "stopping: requests under way may end");
+    server.drain();
+    let cut = server.cutter();
+    let (ended, mut end) = oneshot::channel();
+    let waiting = thread::Builder::new().name("end".into()).spawn(move || {
+        server.join();
+        // Whoever waits for it is this function.
+        let _ = ended.send(());
+    })?;
+    if second.is_none() {
+        tokio::select! {
+            _ = &mut end => {}
+            stop = signals.stop() => second = Some(stop),
+        }
+    }
+    if let Some((signal, _)) = second {
+        tracing::warn!(signal, "a second signal: requests under way are not waited for");
+        cut();
+        let _ = end.await;
+    }
+    // It has said that it is done; nothing is left that could panic.
+    let _ = waiting.join();
+    Ok(second.map_or(ExitCode::SUCCESS, |(_, number)| ExitCode::from(128 + number)))
 }
 
 fn announce(config: &Config, server: &Server, admin: Option<&Admin>) {

@@ -5,7 +5,8 @@
 //!
 //! The way there, a file a step: `settings` defines every setting once; `given` reads flags and variables, `file` the
 //! TOML, both into layers of that definition whose values are parsed by `values`, `url` and `host`; `resolve` and
-//! `stage` put the layers together and check them; `error` is what comes out otherwise. `generate` writes the schema
+//! `stage` put the layers together and check them; `error` is what comes out otherwise. `reload` says what of a new
+//! configuration can be taken up by a proxy that runs. `generate` writes the schema
 //! and the reference from the same definition.
 
 mod error;
@@ -15,6 +16,7 @@ mod given;
 mod guard;
 mod host;
 mod permissions;
+mod reload;
 mod resolve;
 mod settings;
 mod stage;
@@ -143,7 +145,9 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// An answer of which the client reads nothing.
     pub write_timeout: Duration,
-    /// How long requests under way may take to end after SIGINT or SIGTERM.
+    /// How long new connections are still taken after SIGINT or SIGTERM; zero is not at all.
+    pub drain_delay: Duration,
+    /// How long requests under way may take to end after that.
     pub drain_timeout: Duration,
 }
 
@@ -168,7 +172,7 @@ pub enum LogFormat {
 }
 
 /// One API Gateway stage (or other AWS service) and where it appears locally.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stage {
     /// For logs and messages.
     pub name: String,

@@ -96,6 +96,7 @@ pub(super) fn resolve(given: &Given, file: Option<File>) -> Result<Config, Error
             min_body_rate: limits.min_body_rate.0,
             idle_timeout: limits.idle_timeout.0,
             write_timeout: limits.write_timeout.0,
+            drain_delay: limits.drain_delay.0,
             drain_timeout: limits.drain_timeout.0,
         },
         log: Log { format: settings.log.format, filter: settings.log.filter, access: settings.log.access },

@@ -264,7 +264,13 @@ pub struct LimitSettings {
     #[config(layer_attr(arg(id = "limits.write_timeout", value_name = "TIME")))]
     pub write_timeout: Wait,
 
-    /// How long requests under way may take to end after SIGINT or SIGTERM.
+    /// How long new connections are still taken after SIGINT or SIGTERM, while `/readyz` already says 503: as long as a
+    /// load balancer needs to look elsewhere. A second signal ends the proxy at once.
+    #[config(default = "0s")]
+    #[config(layer_attr(arg(id = "limits.drain_delay", value_name = "TIME")))]
+    pub drain_delay: TurnWait,
+
+    /// How long requests under way may take to end after SIGINT or SIGTERM, once `limits.drain_delay` is over.
     #[config(default = "25s")]
     #[config(layer_attr(arg(id = "limits.drain_timeout", value_name = "TIME")))]
     pub drain_timeout: Wait,

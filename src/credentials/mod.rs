@@ -50,6 +50,7 @@ pub use self::{
     api_key::CurrentKey,
     current::{Current, Identity},
     problem::{Kind, Problem},
+    watch::stamp,
 };
 use self::{api_key::Purpose, environment::Environment, refresh::Refresher, source::Source};
 use crate::config;
@@ -151,7 +152,7 @@ impl Sources {
         let key = Arc::new(CurrentKey::new(purpose));
         // Looked at before it is read, so that no change in between is missed.
         let seen = match from {
-            config::ApiKey::File(path) => watch::stamp(path),
+            config::ApiKey::File(path) => stamp(path),
             _ => 0,
         };
         key.read_now(from, &self.environment);

@@ -80,7 +80,8 @@ impl Watch {
 
 /// A file's modification time, length and identity, links followed; or the kind of error. A file that was replaced by
 /// one of the same age and length differs by its inode.
-pub(super) fn stamp(path: &Path) -> u64 {
+#[must_use]
+pub fn stamp(path: &Path) -> u64 {
     let mut hasher = DefaultHasher::new();
     match fs::metadata(path) {
         Ok(metadata) => {

@@ -1,8 +1,9 @@
 //! Sends a complete request to its stage, and says in the proxy's words what went wrong when there is no answer.
 
-use std::error::Error as _;
+use std::{error::Error as _, io};
 
 use http::{HeaderMap, Request};
+use rustix::io::Errno;
 
 use super::{
     api_key::Keyed,
@@ -25,9 +26,27 @@ pub(super) async fn forward(request: &Keyed, headers: HeaderMap, fresh: bool) ->
     head.stage.pool.send(sent, fresh, &head.record).await
 }
 
+/// Whether there was no descriptor for a socket: of this process (EMFILE), or of the system (ENFILE).
+fn is_out_of_files(failure: &Failure) -> bool {
+    let mut cause = failure.source();
+    while let Some(error) = cause {
+        let number = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        if number
+            .is_some_and(|number| [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error).contains(&number))
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
         let code = match &failure {
+            Failure::Resolve { .. } | Failure::Connect { .. } if is_out_of_files(&failure) => {
+                Code::OutOfFiles
+            }
             Failure::Resolve { .. } => Code::UpstreamName,
             Failure::Connect { .. } => Code::UpstreamConnect,
             Failure::Tls { .. } => Code::UpstreamTls,

@@ -34,6 +34,7 @@ mod guard;
 mod hop_by_hop;
 mod identity;
 mod lend;
+mod live;
 mod mask;
 mod pattern;
 mod peer;
@@ -58,6 +59,7 @@ use std::{convert::Infallible, rc::Rc};
 use http::Response;
 use tower::{Service, ServiceBuilder, layer::layer_fn, service_fn, util::option_layer};
 
+pub use live::Live;
 pub use record::{AnswerOut, Caller, Incoming};
 pub use refusal::{Code, Fault, Refusal, reference};
 pub use rules::{NotLent, is_lent};
@@ -65,6 +67,13 @@ pub use stage::{Budget, Shared, SharedError};
 pub use token::CallerToken;
 
 use step::StepLayer;
+
+/// The chain for one connection that outlives reloads.
+pub fn latest(
+    live: &Rc<Live>,
+) -> impl Service<Incoming, Response = Response<AnswerOut>, Error = Infallible> + use<> {
+    live::Latest::new(live, chain)
+}
 
 /// The whole chain for one connection; a clone costs a few reference counts.
 pub fn chain(

@@ -121,6 +121,9 @@ codes! {
     NoStage "no-stage" NOT_FOUND Client
         "No stage is mounted at this path."
         "Check the mount of each [[stage]] in the configuration."
+    StageUnavailable "stage-unavailable" SERVICE_UNAVAILABLE Proxy
+        "The stage is configured, and something that it needs cannot be had, so it is not served; others are."
+        "Mend what the message names. The file is looked at every second and read again when it changes; SIGHUP has everything read again."
     NotLent "not-lent" FORBIDDEN Client
         "The stage's allow, deny or read_only does not lend this method and path out."
         "Look at the rules of the stage in the configuration."
@@ -172,6 +175,9 @@ codes! {
     InternalError "internal-error" INTERNAL_SERVER_ERROR Proxy
         "The proxy met a defect of its own on this request; other requests go on."
         "Please report it, with the line of log that says where. The stage may have acted on the request."
+    OutOfFiles "out-of-files" SERVICE_UNAVAILABLE Proxy
+        "This process, or the system, has as many files and sockets open as it may, so that there is none for a connection to the stage."
+        "Try again; and raise the limit (ulimit -n, LimitNOFILE= of systemd), or lower limits.max_connections."
     UpstreamName "upstream-name" BAD_GATEWAY Upstream
         "The stage's host name cannot be resolved."
         "Check the url of the stage, and this machine's DNS. A private API's name resolves only inside its VPC."

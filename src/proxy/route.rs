@@ -5,7 +5,9 @@
 //! 1. a target that is no path (`OPTIONS *`) or had a fragment (400), except where `http` and `h2` cut it off unseen:
 //!    over h2c, and in a pipelined HTTP/1.1 request after the first. There the fragment is dropped, and never leaves;
 //! 2. a path with a dot segment in any spelling (400): no request leaves its stage;
-//! 3. a path below no mount (404).
+//! 3. a path below no mount (404);
+//! 4. a path below the mount of a stage that could not be prepared, whose `ca_bundle` is missing, say (503): other
+//!    stages are served.
 //!
 //! Rules are matched on the very path that is forwarded, with empty segments dropped and escapes decoded as the
 //! gateway does, so that neither `//` nor `%61` dodges one.
@@ -67,6 +69,12 @@ impl Step for Route {
         let _ = received.record.stage.set(Rc::clone(&stage.name));
         let (auth, series) = stage.auth(&path[below..]);
         received.record.series.set(series);
+        if let Some(why) = stage.unavailable() {
+            return Err(Refusal::because(
+                Code::StageUnavailable,
+                format!("This stage cannot be served: {why}."),
+            ));
+        }
         Ok(Routed { received, local_host, stage, auth, below })
     }
 }

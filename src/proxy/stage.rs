@@ -7,6 +7,7 @@
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use http::HeaderValue;
+use rustls::ClientConfig;
 use tokio::sync::{Semaphore, TryAcquireError};
 
 use super::{
@@ -20,10 +21,10 @@ use super::{
 use crate::{
     coarse,
     config::{self, Auth, Config},
-    credentials::{Current, CurrentKey, Sources},
+    credentials::{Current, CurrentKey, Sources, stamp},
     sigv4::{DateCache, Scope, Signer},
     telemetry::metrics::{self, Series},
-    upstream::{Pool, RootError, Roots},
+    upstream::{self, Pool, RootError, Roots},
 };
 
 /// One worker's share of everything.
@@ -36,7 +37,7 @@ pub struct Shared {
     pub(super) door: Rc<Door>,
 }
 
-/// A stage cannot be served.
+/// No stage can be served; this is why one of them cannot.
 #[derive(Debug, thiserror::Error)]
 #[error("stage {stage}")]
 pub struct SharedError {
@@ -47,25 +48,35 @@ pub struct SharedError {
 }
 
 impl Shared {
-    /// Makes a worker's share, on the worker's own thread.
-    ///
-    /// # Errors
-    /// [`SharedError`] when a stage's `ca_bundle` is unusable, or the platform has no roots.
-    pub fn new(
-        config: &Arc<Config>,
-        sources: &Sources,
-        roots: &Roots,
-        budget: &Arc<Budget>,
-    ) -> Result<Rc<Self>, SharedError> {
-        let mut stages = Vec::with_capacity(config.stages.len());
-        for (stage, rate) in config.stages.iter().zip(&budget.rates) {
-            let failed = |source| SharedError { stage: stage.name.clone(), source };
-            stages.push(Rc::new(Stage::new(stage, rate.as_ref(), sources, roots).map_err(failed)?));
-        }
+    /// Makes a worker's share, on the worker's own thread. Stages that `before` had and that have not changed are taken
+    /// over, with their connections.
+    #[must_use]
+    pub fn new(sources: &Sources, budget: &Arc<Budget>, before: Option<&Self>) -> Rc<Self> {
+        let known = |plan: &Arc<Plan>| {
+            before.and_then(|before| before.stages.iter().find(|stage| Arc::ptr_eq(&stage.plan, plan)))
+        };
+        let stage = |plan| known(plan).cloned().unwrap_or_else(|| Rc::new(Stage::new(plan, sources)));
+        let mut stages: Vec<_> = budget.plans.iter().map(stage).collect();
         stages.sort_by_key(|stage| std::cmp::Reverse(stage.mount.len()));
+        let config = Arc::clone(&budget.config);
         let door = Door::new(&budget.places, config.limits.in_flight_wait);
         let token = config.guard.token.as_ref().map(|from| CallerToken::new(sources.token(from)));
-        Ok(Rc::new(Self { config: Arc::clone(config), stages, token, budget: Arc::clone(budget), door }))
+        Rc::new(Self { config, stages, token, budget: Arc::clone(budget), door })
+    }
+
+    /// The configuration that it was made for.
+    #[must_use]
+    pub const fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// Closes the kept connections of stages that `next` has not taken over.
+    pub(super) fn retire(&self, next: &Self) {
+        for stage in &self.stages {
+            if !next.stages.iter().any(|kept| Rc::ptr_eq(kept, stage)) {
+                stage.pool.retire();
+            }
+        }
     }
 
     /// Closes connections that have been idle for too long.
@@ -79,6 +90,7 @@ impl Shared {
 /// A stage, ready to serve.
 pub(super) struct Stage {
     pub(super) name: Rc<str>,
+    plan: Arc<Plan>,
     pub(super) config: config::Stage,
     /// The mount's segments, percent-decoded.
     pub(super) mount: Vec<Vec<u8>>,
@@ -98,15 +110,16 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    fn new(
-        config: &config::Stage,
-        rate: Option<&Arc<Rate>>,
-        sources: &Sources,
-        roots: &Roots,
-    ) -> Result<Self, RootError> {
-        let tls = if config.url.tls { Some(roots.client_config(config.ca_bundle.as_deref())?) } else { None };
+    fn new(plan: &Arc<Plan>, sources: &Sources) -> Self {
+        let config = &plan.config;
+        let tls = match &plan.tls {
+            Ok(tls) => tls.clone(),
+            // Never used, as such a stage is refused; and if it were, nobody would be trusted.
+            Err(_) => Some(upstream::trusting_nobody()),
+        };
         let scope = Scope { region: &config.region, service: &config.service };
-        Ok(Self {
+        Self {
+            plan: Arc::clone(plan),
             name: config.name.as_str().into(),
             mount: super::target::segments(&config.mount)
                 .map(|segment| super::target::decode(segment.as_bytes()))
@@ -121,7 +134,7 @@ impl Stage {
                 .collect(),
             otherwise: (config.default_auth(), metrics::series(&config.name, None)),
             rules: Rules::new(config),
-            rate: rate.cloned(),
+            rate: plan.rate.clone(),
             host: HeaderValue::from_str(config.url.authority.as_str())
                 .expect("an authority has only characters that a header may hold"),
             credentials: if config.signs() {
@@ -134,7 +147,12 @@ impl Stage {
             dates: RefCell::default(),
             pool: Pool::new(config, tls),
             config: config.clone(),
-        })
+        }
+    }
+
+    /// Why no request can be sent there, if none can.
+    pub(super) fn unavailable(&self) -> Option<&RootError> {
+        self.plan.tls.as_ref().err()
     }
 
     /// What the path below the mount requires: the first rule that matches, else IAM, with the API key if there is one.
@@ -145,15 +163,60 @@ impl Stage {
     }
 }
 
+/// What all workers share of a stage. While this is the same, a worker keeps what it has of the stage.
+#[derive(Debug)]
+struct Plan {
+    config: config::Stage,
+    rate: Option<Arc<Rate>>,
+    /// `Ok(None)` where the stage does not speak TLS.
+    tls: Result<Option<Arc<ClientConfig>>, RootError>,
+    /// Which state of `ca_bundle` was read.
+    bundle: u64,
+}
+
+impl Plan {
+    /// What `before` has is taken over as far as it has not changed.
+    fn new(config: &config::Stage, before: &[Arc<Self>], roots: &Roots) -> Arc<Self> {
+        let before = before.iter().find(|plan| plan.config.name == config.name);
+        // Looked at before it is read, so that no change in between is missed.
+        let bundle = config.ca_bundle.as_deref().map_or(0, stamp);
+        if let Some(same) = before.filter(|plan| plan.config == *config && plan.bundle == bundle) {
+            return Arc::clone(same);
+        }
+        let rate = before.filter(|plan| plan.config.rate_limit == config.rate_limit);
+        let rate = match rate {
+            Some(plan) => plan.rate.clone(),
+            None => config.rate_limit.map(|limit| Arc::new(Rate::new(limit))),
+        };
+        let mut tls = config.url.tls.then(|| roots.client_config(config.ca_bundle.as_deref())).transpose();
+        if let Err(why) = &tls {
+            let usable = before.filter(|plan| plan.config.ca_bundle == config.ca_bundle);
+            match usable.and_then(|plan| plan.tls.as_ref().ok()?.clone()) {
+                Some(read) => {
+                    tracing::warn!(stage = config.name, "{why}; what was read of it before stays in use");
+                    tls = Ok(Some(read));
+                }
+                None => tracing::error!(
+                    stage = config.name,
+                    "{why}; this stage answers 503 until that is mended, other stages are served"
+                ),
+            }
+        }
+        Arc::new(Self { config: config.clone(), rate, tls, bundle })
+    }
+}
+
 /// What the requests of all workers share: room for bodies, places to be under way, and how often each stage is called.
+/// With it comes what is prepared once for all workers.
 #[derive(Debug)]
 pub struct Budget {
+    config: Arc<Config>,
     room: Arc<Semaphore>,
     bytes: usize,
     wait: Duration,
     places: Arc<Places>,
     /// A stage each, in the order of the configuration.
-    rates: Vec<Option<Arc<Rate>>>,
+    plans: Vec<Arc<Plan>>,
 }
 
 /// A share of the room, given back when it is dropped.
@@ -161,20 +224,52 @@ pub(super) type Share = tokio::sync::OwnedSemaphorePermit;
 
 impl Budget {
     /// `limits.max_buffered` bytes, for which a request waits up to `limits.buffer_wait`; `limits.max_in_flight` places;
-    /// each stage's `rate_limit`.
+    /// each stage's `rate_limit`, and whom it is trusted by.
+    ///
+    /// # Errors
+    /// [`SharedError`] when no stage can be served: each has an unusable `ca_bundle`, or the platform has no roots.
+    /// While one can, the others answer 503.
+    pub fn new(config: &Arc<Config>) -> Result<Arc<Self>, SharedError> {
+        let budget = Self::following(config, None);
+        if budget.plans.iter().any(|plan| plan.tls.is_ok()) {
+            return Ok(Arc::new(budget));
+        }
+        let first = budget.plans.into_iter().next().and_then(Arc::into_inner);
+        let first = first.expect("a configuration has a stage, and nobody else holds what was just made");
+        let Plan { config, tls: Err(source), .. } = first else { unreachable!("none can be served") };
+        Err(SharedError { stage: config.name, source })
+    }
+
+    /// After a reload. What the new configuration leaves as it was goes on with what is given out already; what it
+    /// changes begins anew, so that requests under way are not counted against it.
     #[must_use]
-    pub fn new(config: &Config) -> Arc<Self> {
+    pub fn next(&self, config: &Arc<Config>) -> Arc<Self> {
+        Arc::new(Self::following(config, Some(self)))
+    }
+
+    fn following(config: &Arc<Config>, before: Option<&Self>) -> Self {
         let limits = &config.limits;
         let bytes = usize::try_from(limits.max_buffered).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        let rates =
-            config.stages.iter().map(|stage| stage.rate_limit.map(|limit| Arc::new(Rate::new(limit))));
-        Arc::new(Self {
-            room: Arc::new(Semaphore::new(bytes)),
+        let roots = Roots::default();
+        let plans = before.map_or(&[][..], |before| &before.plans);
+        let plans = config.stages.iter().map(|stage| Plan::new(stage, plans, &roots)).collect();
+        let room = before.filter(|before| before.bytes == bytes).map(|before| Arc::clone(&before.room));
+        let places = before.filter(|before| before.config.limits.max_in_flight == limits.max_in_flight);
+        Self {
+            config: Arc::clone(config),
+            room: room.unwrap_or_else(|| Arc::new(Semaphore::new(bytes))),
             bytes,
             wait: limits.buffer_wait,
-            places: Places::new(limits.max_in_flight),
-            rates: rates.collect(),
-        })
+            places: places
+                .map_or_else(|| Places::new(limits.max_in_flight), |before| Arc::clone(&before.places)),
+            plans,
+        }
+    }
+
+    /// The configuration that it was made for.
+    #[must_use]
+    pub const fn config(&self) -> &Arc<Config> {
+        &self.config
     }
 
     /// Bytes that are given out.

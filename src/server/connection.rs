@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     coarse,
-    proxy::{AnswerOut, Caller, Incoming, Shared, chain},
+    proxy::{AnswerOut, Caller, Incoming, Live, latest},
     telemetry::{
         ConnectionEnd,
         metrics::{OpenConnection, Protocol},
@@ -39,13 +39,13 @@ const MAX_BUFFER: usize = 128 << 10;
 /// Serves one connection to its end.
 pub(super) async fn serve(
     conn: Conn,
-    shared: &Rc<Shared>,
+    live: &Rc<Live>,
     acceptor: Option<&TlsAcceptor>,
     watch: &Rc<Watch>,
     mut stopping: watch::Receiver<bool>,
 ) {
     let unknown = OpenConnection::new();
-    let header_timeout = watch.crowd().limits.header_timeout;
+    let header_timeout = watch.crowd().limits().header_timeout;
     let mut conn = match (conn, acceptor) {
         (Conn::Tcp(stream), Some(acceptor)) => {
             // Boxed, as what follows is, so that connections that do not need it do not carry its room.
@@ -71,10 +71,10 @@ pub(super) async fn serve(
     let wire = Wire::new(conn, ahead, watch);
     let ended = if is_http2 {
         let _open = unknown.becomes(Protocol::Http2);
-        Box::pin(http2::serve(wire, watch, shared, &caller, &mut stopping)).await
+        Box::pin(http2::serve(wire, watch, live, &caller, &mut stopping)).await
     } else {
         let _open = unknown.becomes(Protocol::Http1);
-        serve_http1(wire, watch, shared, &caller, &mut stopping).await
+        serve_http1(wire, watch, live, &caller, &mut stopping).await
     };
     if let Err(error) = ended {
         watch.ends_for(cause_of(&error));
@@ -122,12 +122,12 @@ async fn read_ahead(conn: &mut Conn) -> io::Result<([u8; 24], usize)> {
 async fn serve_http1(
     wire: Wire,
     watch: &Rc<Watch>,
-    shared: &Rc<Shared>,
+    live: &Rc<Live>,
     caller: &Rc<Caller>,
     stopping: &mut watch::Receiver<bool>,
 ) -> hyper::Result<()> {
     // The chain decides at once or hands out a future of its own, so this is never borrowed twice.
-    let chain = RefCell::new(chain(shared));
+    let chain = RefCell::new(latest(live));
     let service = service_fn(move |request: Request<HyperBody>| {
         let fragment = watch.begin();
         let busy = Busy(Rc::clone(watch));

@@ -6,7 +6,7 @@
 //! when a connection rests looks through all of them, which happens seldom.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, Ref, RefCell},
     collections::{HashMap, VecDeque},
     rc::Rc,
 };
@@ -28,7 +28,7 @@ const LOOKS: u32 = 16;
 
 /// Those of one worker.
 pub(super) struct Crowd {
-    pub(super) limits: Limits,
+    limits: RefCell<Limits>,
     members: RefCell<HashMap<u64, (Rc<Watch>, AbortHandle)>>,
     /// Counts events, so that without a clock it is known what came before what.
     moments: Cell<u64>,
@@ -55,12 +55,22 @@ impl Drop for Member {
 impl Crowd {
     pub(super) fn new(limits: &Limits) -> Rc<Self> {
         Rc::new(Self {
-            limits: limits.clone(),
+            limits: RefCell::new(limits.clone()),
             members: RefCell::default(),
             moments: Cell::new(0),
             wanted: Cell::new(false),
             became_idle: Notify::new(),
         })
+    }
+
+    /// The bounds that hold now; a reload may have changed them since a connection began.
+    pub(super) fn limits(&self) -> Ref<'_, Limits> {
+        self.limits.borrow()
+    }
+
+    /// From now on these hold. [`Crowd::end_idle`] is to be started anew.
+    pub(super) fn set_limits(&self, limits: &Limits) {
+        self.limits.replace(limits.clone());
     }
 
     /// Later than all moments before.
@@ -111,8 +121,9 @@ impl Crowd {
 
     /// Ends HTTP/1.1 connections that have been idle for `limits.idle_timeout`.
     pub(super) async fn end_idle(&self) {
-        let pause = (self.limits.idle_timeout / LOOKS).max(coarse::TICK);
-        let looks = self.limits.idle_timeout.as_nanos().div_ceil(pause.as_nanos()) as usize;
+        let idle_timeout = self.limits().idle_timeout;
+        let pause = (idle_timeout / LOOKS).max(coarse::TICK);
+        let looks = idle_timeout.as_nanos().div_ceil(pause.as_nanos()) as usize;
         let mut moments = VecDeque::with_capacity(looks + 1);
         loop {
             moments.push_back(self.moments.get());

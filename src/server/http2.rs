@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     coarse::{self, Deadline},
-    proxy::{AnswerOut, Caller, Incoming, Shared, chain},
+    proxy::{AnswerOut, Caller, Incoming, Live, latest},
     telemetry::ConnectionEnd,
     upstream::Cut,
 };
@@ -66,16 +66,16 @@ const FLUSH: Duration = Duration::from_millis(200);
 pub(super) async fn serve(
     wire: Wire,
     watch: &Rc<Watch>,
-    shared: &Rc<Shared>,
+    live: &Rc<Live>,
     caller: &Rc<Caller>,
     stopping: &mut watch::Receiver<bool>,
 ) -> hyper::Result<()> {
     watch.begin_http2();
-    let limits = watch.crowd().limits.clone();
+    let limits = watch.crowd().limits().clone();
     let state = Rc::new(Streams { watch: Rc::clone(watch), idle_since: Cell::new(Instant::now()) });
     let next = Rc::new(Cell::new(None));
     // The chain decides at once or hands out a future of its own, so this is never borrowed twice.
-    let chain = RefCell::new(chain(shared));
+    let chain = RefCell::new(latest(live));
     let caller = Rc::clone(caller);
     let service = {
         let (state, next) = (Rc::clone(&state), Rc::clone(&next));

@@ -67,8 +67,9 @@ impl fmt::Display for Bound {
 /// A listening socket that no runtime has taken yet.
 pub(super) enum Listener {
     Tcp(std::net::TcpListener, SocketAddr),
-    /// The file is dropped first: while its socket is open, no other file takes its number.
-    Unix(SocketFile, StdUnixListener),
+    /// The file is dropped first: while its socket is open, no other file takes its number. Without one it is for who
+    /// made the socket to remove.
+    Unix(PathBuf, Option<SocketFile>, StdUnixListener),
 }
 
 impl Listener {
@@ -84,7 +85,7 @@ impl Listener {
             Listen::Unix(path) => {
                 let failed = |source| BindError { address: format!("unix:{}", path.display()), source };
                 let (file, listener) = socket_file::bind(path, unix_mode).map_err(failed)?;
-                Ok(Self::Unix(file, listener))
+                Ok(Self::Unix(file.path().to_owned(), Some(file), listener))
             }
         }
     }
@@ -93,7 +94,7 @@ impl Listener {
         match self {
             Self::Tcp(_, address) if tls => Bound::Tls(*address),
             Self::Tcp(_, address) => Bound::Tcp(*address),
-            Self::Unix(file, _) => Bound::Unix(file.path().to_owned()),
+            Self::Unix(path, ..) => Bound::Unix(path.clone()),
         }
     }
 
@@ -101,7 +102,7 @@ impl Listener {
     pub(super) fn into_async(self) -> io::Result<AsyncListener> {
         Ok(match self {
             Self::Tcp(listener, _) => AsyncListener::Tcp(TcpListener::from_std(listener)?),
-            Self::Unix(file, listener) => AsyncListener::Unix(file, UnixListener::from_std(listener)?),
+            Self::Unix(_, file, listener) => AsyncListener::Unix(file, UnixListener::from_std(listener)?),
         })
     }
 }
@@ -123,7 +124,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 pub(super) enum AsyncListener {
     Tcp(TcpListener),
     /// The file goes when the listener does, and before it.
-    Unix(#[expect(dead_code, reason = "held for its drop")] SocketFile, UnixListener),
+    Unix(#[expect(dead_code, reason = "held for its drop")] Option<SocketFile>, UnixListener),
 }
 
 impl AsyncListener {

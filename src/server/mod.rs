@@ -3,6 +3,7 @@
 //! ```text
 //! start  bind every address, then start the workers; the first that cannot serve stops the start
 //! serve  one acceptor hands sockets to the workers round robin; with one worker it accepts by itself
+//! reload each worker serves with the new configuration from its next request on; what is under way ends on the old one
 //! stop   listeners close, idle connections too; requests under way may end for limits.drain_timeout
 //! ```
 //!
@@ -14,6 +15,7 @@ mod connection;
 mod crowd;
 mod files;
 mod http2;
+mod inherited;
 mod listen;
 mod self_signed;
 mod socket_file;
@@ -23,13 +25,19 @@ mod worker;
 
 use std::{
     io,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
+pub use inherited::{Inherited, InheritedError};
 use listen::Listener;
 pub use listen::{BindError, Bound};
 pub use tls::{Certificate, TlsError};
@@ -39,8 +47,10 @@ use crate::{
     credentials::Sources,
     proxy::{Budget, Code, SharedError},
     telemetry::metrics::Metrics,
-    upstream::Roots,
 };
+
+/// How long a reload waits for the workers: far longer than one is ever busy without a pause.
+const SWAP_WAIT: Duration = Duration::from_secs(10);
 
 /// The proxy cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -51,9 +61,12 @@ pub enum StartError {
     /// TLS cannot be served.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// A stage cannot be served.
+    /// No stage can be served.
     #[error(transparent)]
     Stage(#[from] SharedError),
+    /// A socket that was handed over cannot be used.
+    #[error(transparent)]
+    Inherited(#[from] InheritedError),
     /// The system gives no thread or runtime.
     #[error("a worker cannot start")]
     Worker(#[from] io::Error),
@@ -64,24 +77,41 @@ pub struct Server {
     bound: Vec<Bound>,
     certificate: Option<Certificate>,
     stop: watch::Sender<bool>,
+    cut: watch::Sender<bool>,
+    pulse: watch::Sender<u64>,
+    setup: watch::Sender<Arc<Setup>>,
+    common: Common,
     threads: Vec<JoinHandle<()>>,
+}
+
+/// What a reload replaces.
+struct Setup {
+    /// With the configuration.
+    budget: Arc<Budget>,
+    /// For the TCP listeners, when they speak TLS.
+    tls: Option<TlsAcceptor>,
+    /// Told by each worker that serves with this.
+    swapped: Option<mpsc::Sender<()>>,
 }
 
 /// What all workers and the acceptor hold.
 #[derive(Clone)]
 struct Common {
+    /// That of the start: what no reload changes.
     config: Arc<Config>,
     sources: Arc<Sources>,
-    roots: Arc<Roots>,
-    budget: Arc<Budget>,
+    setup: watch::Receiver<Arc<Setup>>,
     metrics: Option<Arc<Metrics>>,
     /// One permit a connection.
     connections: Arc<Semaphore>,
     /// Told once for each connection for which there is no permit.
     room: Arc<Notify>,
-    /// For the TCP listeners, when they speak TLS.
-    tls: Option<TlsAcceptor>,
     stopping: watch::Receiver<bool>,
+    /// Whether requests under way are no longer waited for.
+    cutting: watch::Receiver<bool>,
+    /// What each worker that is not stuck repeats.
+    pulse: watch::Receiver<u64>,
+    beats: Arc<[AtomicU64]>,
 }
 
 /// What the workers of this configuration count into, all at 0; `None` where metrics are off.
@@ -92,7 +122,8 @@ pub fn metrics(config: &Config) -> Option<Arc<Metrics>> {
 }
 
 impl Server {
-    /// Binds and serves, and counts into `metrics` if there are any.
+    /// Binds, or takes the sockets that were `inherited` in place of `listen`, and serves; counts into `metrics` if there
+    /// are any.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
@@ -100,30 +131,33 @@ impl Server {
         config: &Arc<Config>,
         sources: &Arc<Sources>,
         metrics: Option<Arc<Metrics>>,
+        inherited: Inherited,
     ) -> Result<Self, StartError> {
         files::raise_limit(config.limits.max_connections);
         let (tls, certificate) = config.tls.as_ref().map(tls::load).transpose()?.unzip();
-        let listeners = config.listen.iter().map(|address| Listener::bind(address, config.unix_mode));
-        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+        let listeners = inherited.or_bind(config)?;
         let bound = listeners.iter().map(|listener| listener.bound(tls.is_some())).collect();
         let (stop, stopping) = watch::channel(false);
-        let budget = Budget::new(config);
-        if let Some(metrics) = &metrics {
-            let budget = Arc::clone(&budget);
-            metrics.set_buffered(move || budget.used());
-        }
+        let (cut, cutting) = watch::channel(false);
+        let (pulse, pulsing) = watch::channel(0);
+        let budget = Budget::new(config)?;
+        count_buffered(metrics.as_ref(), &budget);
+        let (setup, setups) = watch::channel(Arc::new(Setup { budget, tls, swapped: None }));
         let common = Common {
             config: Arc::clone(config),
             sources: Arc::clone(sources),
-            roots: Arc::default(),
-            budget,
+            setup: setups,
             metrics,
             connections: Arc::new(Semaphore::new(config.limits.max_connections)),
             room: Arc::default(),
-            tls,
             stopping,
+            cutting,
+            pulse: pulsing,
+            beats: (0..config.workers.get()).map(|_| AtomicU64::new(0)).collect(),
         };
-        let mut server = Self { bound, certificate, stop, threads: Vec::new() };
+        let threads = Vec::new();
+        let mut server =
+            Self { bound, certificate, stop, cut, pulse, setup, common: common.clone(), threads };
         let started = if config.workers.get() == 1 {
             server.start_one(&common, listeners)
         } else {
@@ -132,7 +166,8 @@ impl Server {
         match started {
             Ok(()) => Ok(server),
             Err(error) => {
-                server.stop();
+                server.drain();
+                server.join();
                 Err(error)
             }
         }
@@ -169,14 +204,82 @@ impl Server {
         self.certificate.as_ref()
     }
 
-    /// Closes the listeners, lets requests under way end, and waits for that.
-    pub fn stop(self) {
+    /// Reads what is needed to serve with this configuration; nothing has changed yet. What [`Config::keep_of`] keeps is
+    /// taken to be as it was. Blocks.
+    ///
+    /// # Errors
+    /// [`TlsError`] when there is TLS for clients, and its files are unusable.
+    pub fn prepare(&self, config: &Arc<Config>) -> Result<Prepared, TlsError> {
+        let (tls, certificate) = config.tls.as_ref().map(tls::load).transpose()?.unzip();
+        let budget = self.setup.borrow().budget.next(config);
+        Ok(Prepared { budget, tls, certificate })
+    }
+
+    /// Every worker serves with this from its next request on; requests under way end on what they began with. Blocks
+    /// until that is so.
+    ///
+    /// # Errors
+    /// When a worker does not answer.
+    pub fn reload(&mut self, prepared: Prepared) -> io::Result<()> {
+        let Prepared { budget, tls, certificate } = prepared;
+        if let Some(metrics) = &self.common.metrics {
+            metrics.extend(budget.config());
+        }
+        count_buffered(self.common.metrics.as_ref(), &budget);
+        self.certificate = certificate;
+        let (swapped, answers) = mpsc::channel();
+        self.setup.send_replace(Arc::new(Setup { budget, tls, swapped: Some(swapped) }));
+        for _ in 0..self.common.config.workers.get() {
+            answers.recv_timeout(SWAP_WAIT).map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+
+    /// Whether each worker has answered since the last time this was asked, in other words is not stuck.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        let last = *self.pulse.borrow();
+        let alive = self.common.beats.iter().all(|beat| beat.load(Ordering::Relaxed) == last);
+        if alive {
+            self.pulse.send_replace(last + 1);
+        }
+        alive
+    }
+
+    /// Closes the listeners and idle connections; requests under way may end for `limits.drain_timeout`.
+    pub fn drain(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// What cuts requests under way after [`Server::drain`] when it is called, on any thread.
+    pub fn cutter(&self) -> impl Fn() + Send + 'static {
+        let cut = self.cut.clone();
+        move || {
+            cut.send_replace(true);
+        }
+    }
+
+    /// Waits for the end of what [`Server::drain`] began.
+    pub fn join(self) {
         for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("a worker ended by a panic");
             }
         }
+    }
+}
+
+/// What a reload goes on with.
+pub struct Prepared {
+    budget: Arc<Budget>,
+    tls: Option<TlsAcceptor>,
+    certificate: Option<Certificate>,
+}
+
+fn count_buffered(metrics: Option<&Arc<Metrics>>, budget: &Arc<Budget>) {
+    if let Some(metrics) = metrics {
+        let budget = Arc::clone(budget);
+        metrics.set_buffered(move || budget.used());
     }
 }
 

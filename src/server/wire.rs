@@ -236,7 +236,7 @@ impl Wire {
         let phase = self.watch.phase.get();
         if !bytes.is_empty() && phase == Phase::Idle {
             self.watch.phase.set(Phase::Head);
-            self.deadline = Some(Deadline::after(self.watch.crowd.limits.header_timeout));
+            self.deadline = Some(Deadline::after(self.watch.crowd.limits().header_timeout));
             self.in_first_line = true;
         }
         if self.in_first_line {
@@ -251,13 +251,13 @@ impl Wire {
 
     /// Whether the time for a head is up. Polled only while nothing comes.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
-        let limits = &self.watch.crowd.limits;
         // Idle connections are ended by their crowd: hyper does not ask again for what it knows is not there yet.
         if self.watch.phase.get() != Phase::Head {
             self.deadline = None;
             return false;
         }
-        let deadline = self.deadline.get_or_insert_with(|| Deadline::after(limits.header_timeout));
+        let crowd = &self.watch.crowd;
+        let deadline = self.deadline.get_or_insert_with(|| Deadline::after(crowd.limits().header_timeout));
         let is_late = Pin::new(deadline).poll(cx).is_ready();
         if is_late {
             self.watch.ends_for(ConnectionEnd::HeaderTimeout);
@@ -275,8 +275,8 @@ impl Wire {
             self.stalled = None;
             return written;
         }
-        let limit = self.watch.crowd.limits.write_timeout;
-        let deadline = self.stalled.get_or_insert_with(|| Deadline::after(limit));
+        let crowd = &self.watch.crowd;
+        let deadline = self.stalled.get_or_insert_with(|| Deadline::after(crowd.limits().write_timeout));
         ready!(Pin::new(deadline).poll(cx));
         self.watch.ends_for(ConnectionEnd::WriteStalled);
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))

@@ -1,20 +1,36 @@
 //! A thread that serves connections with a runtime, pools and signers of its own.
 
-use std::{io, rc::Rc, sync::mpsc::Sender, thread::JoinHandle, time::Duration};
-
-use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc},
-    task::{LocalSet, spawn_local},
+use std::{
+    cell::RefCell,
+    io,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::Sender,
+    },
+    thread,
+    time::Duration,
 };
 
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc, watch},
+    task::{JoinHandle, LocalSet, spawn_local},
+};
+use tokio_rustls::TlsAcceptor;
+
 use super::{
-    Common, StartError,
-    accept::{Handed, accept_all},
+    Common, Setup, StartError,
+    accept::{Handed, accept_all, until_stopped},
     connection::serve,
     crowd::Crowd,
     listen::{Conn, Listener},
 };
-use crate::{coarse, proxy::Shared, telemetry};
+use crate::{
+    coarse,
+    proxy::{Live, Shared},
+    telemetry,
+};
 
 /// How often idle connections to the stages are looked through.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -32,12 +48,12 @@ pub(super) fn spawn(
     common: Common,
     inbox: Inbox,
     ready: Sender<Result<(), StartError>>,
-) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+) -> io::Result<thread::JoinHandle<()>> {
+    thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         if let Some(metrics) = &common.metrics {
             metrics.enter(index);
         }
-        let served = run(common, inbox, &ready);
+        let served = run(index, common, inbox, &ready);
         if let Err(error) = served {
             // Before it served, somebody waits for this; afterwards nothing fails.
             let _ = ready.send(Err(error));
@@ -45,7 +61,20 @@ pub(super) fn spawn(
     })
 }
 
-fn run(common: Common, inbox: Inbox, ready: &Sender<Result<(), StartError>>) -> Result<(), StartError> {
+/// What the connections of a worker hold of it.
+struct Worker {
+    common: Common,
+    live: Rc<Live>,
+    tls: RefCell<Option<TlsAcceptor>>,
+    crowd: Rc<Crowd>,
+}
+
+fn run(
+    index: usize,
+    common: Common,
+    inbox: Inbox,
+    ready: &Sender<Result<(), StartError>>,
+) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // Looking for events less often than the default 61 polls is what moves p99: see docs/performance.md.
@@ -53,31 +82,45 @@ fn run(common: Common, inbox: Inbox, ready: &Sender<Result<(), StartError>>) -> 
         .build()?;
     let local = LocalSet::new();
     let result = local.block_on(&runtime, async {
-        let shared = Shared::new(&common.config, &common.sources, &common.roots, &common.budget)?;
-        let flush = spawn_local(telemetry::flush_when_due());
-        let sweep = spawn_local(sweep(Rc::clone(&shared)));
-        let crowd = Crowd::new(&common.config.limits);
+        let mut setups = common.setup.clone();
+        let setup = Arc::clone(&setups.borrow_and_update());
+        let worker = Rc::new(Worker {
+            live: Live::new(Shared::new(&common.sources, &setup.budget, None)),
+            tls: RefCell::new(setup.tls.clone()),
+            crowd: Crowd::new(&setup.budget.config().limits),
+            common,
+        });
+        drop(setup);
+        let common = &worker.common;
+        let background = [
+            spawn_local(telemetry::flush_when_due()),
+            spawn_local(sweep(Rc::clone(&worker.live))),
+            spawn_local(answer_pulse(index, common.pulse.clone(), Arc::clone(&common.beats))),
+            spawn_local(follow(index, Rc::clone(&worker), setups)),
+        ];
         let make_room = {
-            let (common, crowd) = (common.clone(), Rc::clone(&crowd));
-            spawn_local(async move { crowd.make_room(&common).await })
-        };
-        let end_idle = {
-            let crowd = Rc::clone(&crowd);
-            spawn_local(async move { crowd.end_idle().await })
+            let worker = Rc::clone(&worker);
+            spawn_local(async move { worker.crowd.make_room(&worker.common).await })
         };
         match inbox {
-            Inbox::Listeners(listeners) => accept_here(&common, &shared, &crowd, listeners, ready).await?,
-            Inbox::Sockets(inbox) => receive(&common, &shared, &crowd, inbox, ready).await,
+            Inbox::Listeners(listeners) => accept_here(&worker, listeners, ready).await?,
+            Inbox::Sockets(inbox) => receive(&worker, inbox, ready).await,
         }
         make_room.abort();
-        end_idle.abort();
         let all = u32::try_from(common.config.limits.max_connections).unwrap_or(u32::MAX);
-        let limit = common.config.limits.drain_timeout;
-        if coarse::timeout(limit, common.connections.acquire_many(all)).await.is_err() {
-            tracing::warn!("some requests did not end within limits.drain_timeout and are cut");
+        let limit = worker.live.shared().config().limits.drain_timeout;
+        let mut cutting = common.cutting.clone();
+        let ended = coarse::timeout(limit, common.connections.acquire_many(all));
+        match until_stopped(&mut cutting, ended).await {
+            Some(Ok(_)) => {}
+            Some(Err(coarse::Elapsed)) => {
+                tracing::warn!("some requests did not end within limits.drain_timeout and are cut");
+            }
+            None => tracing::warn!("requests under way are cut"),
         }
-        sweep.abort();
-        flush.abort();
+        for task in background {
+            task.abort();
+        }
         Ok(())
     });
     // Cuts what is left, which writes its lines of log into this thread's buffer; then flushes that.
@@ -86,10 +129,53 @@ fn run(common: Common, inbox: Inbox, ready: &Sender<Result<(), StartError>>) -> 
     result
 }
 
+/// Takes up what a reload brings.
+async fn follow(index: usize, worker: Rc<Worker>, mut setups: watch::Receiver<Arc<Setup>>) {
+    let end_idle = || {
+        let crowd = Rc::clone(&worker.crowd);
+        AbortOnDrop(spawn_local(async move { crowd.end_idle().await }))
+    };
+    let mut ending = end_idle();
+    while setups.changed().await.is_ok() {
+        let setup = Arc::clone(&setups.borrow_and_update());
+        if let Some(metrics) = &worker.common.metrics {
+            metrics.enter(index);
+        }
+        let before = worker.live.shared();
+        worker.live.replace(Shared::new(&worker.common.sources, &setup.budget, Some(&before)));
+        worker.tls.replace(setup.tls.clone());
+        let limits = &setup.budget.config().limits;
+        let was = worker.crowd.limits().idle_timeout;
+        worker.crowd.set_limits(limits);
+        if limits.idle_timeout != was {
+            ending = end_idle();
+        }
+        if let Some(swapped) = &setup.swapped {
+            // Whoever asked may have given up.
+            let _ = swapped.send(());
+        }
+    }
+    drop(ending);
+}
+
+/// A task that ends with its owner.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Shows that this thread is not stuck.
+async fn answer_pulse(index: usize, mut pulse: watch::Receiver<u64>, beats: Arc<[AtomicU64]>) {
+    while pulse.changed().await.is_ok() {
+        beats[index].store(*pulse.borrow_and_update(), Ordering::Relaxed);
+    }
+}
+
 async fn accept_here(
-    common: &Common,
-    shared: &Rc<Shared>,
-    crowd: &Rc<Crowd>,
+    worker: &Rc<Worker>,
     listeners: Vec<Listener>,
     ready: &Sender<Result<(), StartError>>,
 ) -> Result<(), StartError> {
@@ -98,10 +184,9 @@ async fn accept_here(
     let tasks: Vec<_> = listeners
         .into_iter()
         .map(|listener| {
-            let (common, shared, crowd) = (common.clone(), Rc::clone(shared), Rc::clone(crowd));
+            let worker = Rc::clone(worker);
             spawn_local(async move {
-                accept_all(&common, listener, |conn, permit| start(&common, &shared, &crowd, conn, permit))
-                    .await;
+                accept_all(&worker.common, listener, |conn, permit| start(&worker, conn, permit)).await;
             })
         })
         .collect();
@@ -112,9 +197,7 @@ async fn accept_here(
 }
 
 async fn receive(
-    common: &Common,
-    shared: &Rc<Shared>,
-    crowd: &Rc<Crowd>,
+    worker: &Rc<Worker>,
     mut inbox: mpsc::UnboundedReceiver<Handed>,
     ready: &Sender<Result<(), StartError>>,
 ) {
@@ -122,26 +205,27 @@ async fn receive(
     // Ends when the acceptor does.
     while let Some((socket, permit)) = inbox.recv().await {
         match Conn::attach(socket) {
-            Ok(conn) => start(common, shared, crowd, conn, permit),
+            Ok(conn) => start(worker, conn, permit),
             Err(error) => tracing::warn!(%error, "a connection is lost"),
         }
     }
 }
 
-fn start(common: &Common, shared: &Rc<Shared>, crowd: &Rc<Crowd>, conn: Conn, permit: OwnedSemaphorePermit) {
-    let (shared, tls, stopping) = (Rc::clone(shared), common.tls.clone(), common.stopping.clone());
-    crowd.enter(|watch, member| {
+fn start(worker: &Worker, conn: Conn, permit: OwnedSemaphorePermit) {
+    let (live, stopping) = (Rc::clone(&worker.live), worker.common.stopping.clone());
+    let tls = worker.tls.borrow().clone();
+    worker.crowd.enter(|watch, member| {
         spawn_local(async move {
-            serve(conn, &shared, tls.as_ref(), &watch, stopping).await;
+            serve(conn, &live, tls.as_ref(), &watch, stopping).await;
             drop(member);
             drop(permit);
         })
     });
 }
 
-async fn sweep(shared: Rc<Shared>) {
+async fn sweep(live: Rc<Live>) {
     loop {
         tokio::time::sleep(SWEEP).await;
-        shared.sweep();
+        live.shared().sweep();
     }
 }

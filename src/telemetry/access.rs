@@ -9,7 +9,10 @@ use std::{
     fmt,
     io::{self, Write as _},
     rc::Rc,
-    sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel},
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -33,6 +36,18 @@ const WAITING: usize = 16;
 const MOST: usize = 8 * FULL;
 /// How long the end may wait for the last lines to be taken.
 const LAST_WAIT: Duration = Duration::from_secs(1);
+
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Lines of log that were lost so far: standard error took them not at all, or not in time.
+#[must_use]
+pub fn lines_dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
+fn drop_lines(lines: &[u8]) {
+    DROPPED.fetch_add(memchr::memchr_iter(b'\n', lines).count() as u64, Ordering::Relaxed);
+}
 
 enum Message {
     Lines(Vec<u8>),
@@ -82,7 +97,17 @@ fn write_all(messages: &Receiver<Message>, _ending: Sender<()>) {
     let mut out = io::stderr();
     while let Ok(Message::Lines(lines)) = messages.recv() {
         // A closed pipe or a full disk loses lines, never requests.
-        let _ = out.write_all(&lines);
+        let mut left = &lines[..];
+        while !left.is_empty() {
+            match out.write(left) {
+                Ok(written) if written > 0 => left = &left[written..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                _ => {
+                    drop_lines(left);
+                    break;
+                }
+            }
+        }
     }
 }
 
@@ -198,11 +223,17 @@ impl Held {
         let lines = self.lines.take();
         let (false, Some(sender)) = (lines.is_empty(), &*self.sender.borrow()) else { return };
         // A burst waits for its turn; what nobody takes for long is dropped.
-        if let Err(TrySendError::Full(Message::Lines(lines))) = sender.try_send(Message::Lines(lines))
-            && lines.len() < MOST
-        {
-            self.lines.replace(lines);
-            self.some.notify_one();
+        match sender.try_send(Message::Lines(lines)) {
+            Err(TrySendError::Full(Message::Lines(lines))) if lines.len() < MOST => {
+                self.lines.replace(lines);
+                self.some.notify_one();
+            }
+            Err(
+                TrySendError::Full(Message::Lines(lines)) | TrySendError::Disconnected(Message::Lines(lines)),
+            ) => {
+                drop_lines(&lines);
+            }
+            Ok(()) | Err(_) => {}
         }
     }
 

@@ -15,7 +15,7 @@ mod phases;
 mod record;
 mod scrub;
 
-pub use access::{flush, flush_when_due};
+pub use access::{flush, flush_when_due, lines_dropped};
 pub use connection::{ConnectionEnd, connection_ended};
 pub use log::{BadFilter, Logging, start};
 pub use panics::log_panics;

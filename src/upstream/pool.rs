@@ -4,7 +4,7 @@
 //! has its own list, and only `proxy::attempt` decides to send twice.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     pin::Pin,
     rc::{Rc, Weak},
     sync::Arc,
@@ -47,6 +47,8 @@ pub struct Pool {
     dialer: Dialer,
     timeouts: Timeouts,
     idle: RefCell<Vec<Idle>>,
+    /// Whether connections are closed rather than kept: nothing more will be sent.
+    retired: Cell<bool>,
     /// Where it is counted.
     stage: StageIndex,
 }
@@ -114,7 +116,13 @@ impl Pool {
     pub fn new(stage: &Stage, tls: Option<Arc<ClientConfig>>) -> Rc<Self> {
         let dialer = Dialer::new(&stage.url, stage.connect_to.as_ref(), tls, stage.timeouts);
         let index = metrics::stage(&stage.name);
-        Rc::new(Self { dialer, timeouts: stage.timeouts, idle: RefCell::default(), stage: index })
+        Rc::new(Self {
+            dialer,
+            timeouts: stage.timeouts,
+            idle: RefCell::default(),
+            retired: Cell::new(false),
+            stage: index,
+        })
     }
 
     /// Sends `request` on a kept connection, or on a new one (`fresh` asks for that), and waits for the head of the
@@ -210,6 +218,12 @@ impl Pool {
         metrics::dialled(self.stage, outcome);
     }
 
+    /// Closes what is idle now, and from now on each connection when its answer has ended.
+    pub fn retire(&self) {
+        self.retired.set(true);
+        self.idle.borrow_mut().clear();
+    }
+
     /// Closes what has been idle for too long, or is too old.
     pub fn sweep(&self) {
         let (now, age) = (SystemTime::now(), self.timeouts.connection_age);
@@ -224,6 +238,7 @@ impl Lease {
     pub(super) fn give_back(self) {
         let Self { connection, pool, .. } = self;
         if let Some(pool) = pool.upgrade()
+            && !pool.retired.get()
             && !connection.sender.is_closed()
         {
             let counted = UpstreamConnection::idle(pool.stage);

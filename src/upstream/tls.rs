@@ -60,15 +60,25 @@ impl Roots {
         if store.is_empty() {
             return Err(RootError::NonePresent);
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("ring offers the suites of TLS 1.2 and 1.3")
-            .with_root_certificates(store)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+        Ok(trusting(store))
     }
+}
+
+fn trusting(store: RootCertStore) -> Arc<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring offers the suites of TLS 1.2 and 1.3")
+        .with_root_certificates(store)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Arc::new(config)
+}
+
+/// TLS settings with which every handshake fails: what a stage has whose roots cannot be read.
+#[must_use]
+pub fn trusting_nobody() -> Arc<ClientConfig> {
+    trusting(RootCertStore::empty())
 }
 
 fn add_bundle(store: &mut RootCertStore, path: &Path) -> Result<(), RootError> {

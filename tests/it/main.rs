@@ -32,6 +32,11 @@
 //! | `floods` | HTTP/2 clients that abuse the protocol lose their connection, or do no harm |
 //! | `faults` | the stage breaks off at each moment in each way: nothing is lost, nothing sent twice, the next is served |
 //! | `reach` | names that move, addresses that swallow packets, certificates that do not hold |
+//! | `reload` | a changed configuration is taken up without losing a request, a wrong one is not |
+//! | `draining` | the end in order: readiness, listeners, requests under way, streams; a second signal |
+//! | `daemon` | systemd is told, sockets are handed over, SIGTERM as process 1 |
+//! | `resources` | no more descriptors, a full disk, a log that nobody reads: it keeps serving |
+//! | `soak` | many requests through everything that changes: none lost, none doubled, nothing grows |
 //! | `process` | start, listeners, what is no request, health, drain and end |
 //! | `canary` | no secret comes out in any spelling: logs at trace, answers, pages, help, refused configurations |
 //! | `logs` | one line a request, and no secret at any level |
@@ -62,7 +67,9 @@ mod cookies;
 mod corpus;
 mod cors;
 mod credentials;
+mod daemon;
 mod demo;
+mod draining;
 mod faults;
 mod floods;
 mod guarding;
@@ -78,10 +85,13 @@ mod process;
 mod rates;
 mod reach;
 mod refusals;
+mod reload;
+mod resources;
 mod responses;
 mod secrets;
 mod slow;
 mod smuggling;
+mod soak;
 mod sockets;
 mod target;
 mod tokens;

@@ -163,6 +163,7 @@ fn provoke(code: Code) -> Option<Answer> {
         Code::NotLent => {
             Setup::new().stage("read_only = true").start_ok().ask(Via::Http1, &Ask::new("PUT", "/a"))
         }
+        Code::StageUnavailable => crate::reload::unavailable(),
         Code::QueryNotUtf8 => usual(&get("/a?b=%FF")),
         Code::HeaderNotUtf8 => usual(&get("/a").header("x-amz-meta-a", b"\xff")),
         Code::HeaderWhiteSpace => usual(&get("/a").header("x-amz-meta-a", "a\u{a0}b")),
@@ -192,6 +193,7 @@ fn provoke(code: Code) -> Option<Answer> {
         Code::CredentialsExpired => expired(),
         // There is no request that makes the program panic; src/proxy/refuse.rs provokes it with a step that does.
         Code::InternalError => return None,
+        Code::OutOfFiles => crate::resources::out_of_files(),
         Code::UpstreamName => {
             before("url = \"https://api.invalid\"\nregion = \"us-west-2\"\ntimeouts.connect = \"1m\"")
         }

@@ -1,7 +1,5 @@
 //! Who calls a stage, and what the signature says of it: role and profile, region and service.
 
-use std::fs;
-
 use super::At;
 use crate::config::{
     CredentialSource, Role, StageUrl,
@@ -78,13 +76,6 @@ impl Resolver<'_> {
             if text.as_ref().is_some_and(|text| text.trim().is_empty()) {
                 self.report_in(Kind::Value, at, key, Mistake::new("it is empty").fix("leave it out"));
             }
-        }
-        if let Some(path) = &settings.ca_bundle
-            && let Err(error) =
-                fs::File::open(path).and_then(|mut file| std::io::Read::read(&mut file, &mut [0]))
-        {
-            let mistake = Mistake::new(format!("{} cannot be read: {error}", path.display()));
-            self.report_in(Kind::Unreadable, at, "ca_bundle", mistake);
         }
     }
 

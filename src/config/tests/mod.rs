@@ -22,7 +22,11 @@ fn given(flags: &[&str], variables: &[(&str, &str)]) -> Given {
 }
 
 /// As [`super::load`], with the file's text in place of a file.
-fn load(flags: &[&str], variables: &[(&str, &str)], text: Option<&str>) -> Result<Config, Error> {
+pub(in crate::config) fn load(
+    flags: &[&str],
+    variables: &[(&str, &str)],
+    text: Option<&str>,
+) -> Result<Config, Error> {
     let given = given(flags, variables);
     let file = text.map(|text| file::parse(Path::new("test.toml"), text)).transpose().map_err(Error::new)?;
     resolve(&given, file)

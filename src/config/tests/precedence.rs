@@ -67,6 +67,7 @@ fn rows() -> Vec<Row> {
         row!("limits.min_body_rate", "1KiB", "2KiB", r#""3KiB""#, "", |c| c.limits.min_body_rate.to_string(), "1024"),
         row!("limits.idle_timeout", "1s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.idle_timeout), "1s"),
         row!("limits.write_timeout", "1s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.write_timeout), "1s"),
+        row!("limits.drain_delay", "0s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.drain_delay), "0ns"),
         row!("limits.drain_timeout", "1s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.drain_timeout), "1s"),
         row!("log.format", "json", "text", r#""json""#, "", |c| format!("{:?}", c.log.format), "Some(Json)"),
         row!("log.filter", "warn", "error", r#""debug""#, "", |c| c.log.filter.clone(), "warn"),

@@ -206,8 +206,6 @@ fn what_does_not_go_together() {
         ("role = { arn = \"arn:aws:iam::123456789012:role/x\", session_name = \"x\" }", "two characters"),
         ("role = { arn = \"arn:aws:iam::123456789012:role/x\", external_id = \"x\" }", "2 to 1224"),
         ("credentials = \"sso\"", "environment, profile, container, imds, web-identity"),
-        ("ca_bundle = \"/no/such/file.pem\"", "/no/such/file.pem cannot be read"),
-        ("ca_bundle = \"/\"", "cannot be read"),
         ("connect_to = \"example.com\"", "example.com:443"),
         ("connect_to = \"https://example.com:443\"", "not a host and a port"),
         ("connect_to = \"example.com:0\"", "not a host and a port"),

@@ -110,6 +110,10 @@ families! {
         "Questions to the source of credentials, by how they ended."
     API_KEY Gauge "countersign_api_key_loaded" none ["stage"]
         "Whether the stage's API key is known: 1 or 0."
+    RELOADS Counter "countersign_config_reloads" none ["outcome"]
+        "Times that the configuration was read again, by whether it was taken up: applied or rejected."
+    LOG_DROPPED Counter "countersign_log_lines_dropped" none []
+        "Lines of log that were lost because standard error did not take them, or not in time."
     BUILD Info "countersign_build" none ["version" "os" "arch"]
         "Which build runs; its value is always 1."
     CPU Counter "process_cpu" Seconds []

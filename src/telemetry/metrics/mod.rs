@@ -19,9 +19,9 @@ pub mod process;
 mod worker;
 
 use std::{
-    cell::OnceCell,
+    cell::RefCell,
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -55,56 +55,89 @@ impl Series {
 pub struct Metrics {
     /// Code and fault of each refusal.
     codes: Vec<[&'static str; 2]>,
+    known: Mutex<Known>,
+}
+
+/// What there is now. A reload adds to it and takes nothing away: counters never go back.
+#[derive(Clone)]
+struct Known {
     /// The first is for requests without a stage.
     stages: Vec<String>,
     /// As above; each has its stage's index.
     routes: Vec<(StageIndex, String)>,
     workers: Vec<Arc<Cells>>,
-    buffered: OnceLock<Box<dyn Fn() -> u64 + Send + Sync>>,
+    buffered: Option<Arc<dyn Fn() -> u64 + Send + Sync>>,
     most_buffered: u64,
 }
 
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Metrics").field("routes", &self.routes).finish_non_exhaustive()
+        f.debug_struct("Metrics").field("routes", &self.known().routes).finish_non_exhaustive()
     }
 }
 
 /// What a path that no rule names is counted under.
 const DEFAULT_ROUTE: &str = "default";
 
+impl Known {
+    fn name(&mut self, config: &Config) {
+        for stage in &config.stages {
+            let index = self.stages.iter().position(|name| *name == stage.name).unwrap_or_else(|| {
+                self.stages.push(stage.name.clone());
+                self.stages.len() - 1
+            });
+            for path in stage.routes.iter().map(|route| route.path.as_str()).chain([DEFAULT_ROUTE]) {
+                let route = (index, path.to_owned());
+                // Rules may share a path; no two series may have the same labels.
+                if !self.routes.contains(&route) {
+                    self.routes.push(route);
+                }
+            }
+        }
+        self.most_buffered = config.limits.max_buffered;
+    }
+}
+
 impl Metrics {
     /// All series at 0. `codes` are code and fault of each refusal.
     #[must_use]
     pub fn new(config: &Config, codes: Vec<[&'static str; 2]>) -> Arc<Self> {
-        let mut stages = vec![String::new()];
-        let mut routes = vec![(0, String::new())];
-        for stage in &config.stages {
-            for path in stage.routes.iter().map(|route| route.path.as_str()).chain([DEFAULT_ROUTE]) {
-                let route = (stages.len(), path.to_owned());
-                // Rules may share a path; no two series may have the same labels.
-                if !routes.contains(&route) {
-                    routes.push(route);
-                }
-            }
-            stages.push(stage.name.clone());
+        let mut known = Known {
+            stages: vec![String::new()],
+            routes: vec![(0, String::new())],
+            workers: Vec::new(),
+            buffered: None,
+            most_buffered: 0,
+        };
+        known.name(config);
+        let cells = || Arc::new(Cells::new(known.stages.len(), known.routes.len(), codes.len()));
+        known.workers = (0..config.workers.get()).map(|_| cells()).collect();
+        Arc::new(Self { codes, known: Mutex::new(known) })
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes room for the stages and rules of another configuration. Each worker counts there once it has entered again.
+    pub fn extend(&self, config: &Config) {
+        let mut known = self.known();
+        known.name(config);
+        let (stages, routes) = (known.stages.len(), known.routes.len());
+        for cells in &mut known.workers {
+            *cells = Arc::new(cells.grown(stages, routes));
         }
-        let cells = || Arc::new(Cells::new(stages.len(), routes.len(), codes.len()));
-        let workers = (0..config.workers.get()).map(|_| cells()).collect();
-        let most_buffered = config.limits.max_buffered;
-        Arc::new(Self { codes, stages, routes, workers, buffered: OnceLock::new(), most_buffered })
     }
 
     /// From now on this thread counts as that worker. Each worker is one thread: its numbers have one writer.
     pub fn enter(self: &Arc<Self>, worker: usize) {
-        HERE.with(|here| {
-            let _ = here.set(Here { cells: Arc::clone(&self.workers[worker]), metrics: Arc::clone(self) });
-        });
+        let cells = Arc::clone(&self.known().workers[worker]);
+        HERE.with(|here| here.replace(Some(Here { cells, metrics: Arc::clone(self) })));
     }
 
-    /// Who knows how many bytes bodies hold of the budget. The first that is given is asked.
+    /// Who knows how many bytes bodies hold of the budget. The last that is given is asked.
     pub fn set_buffered(&self, used: impl Fn() -> u64 + Send + Sync + 'static) {
-        let _ = self.buffered.set(Box::new(used));
+        self.known().buffered = Some(Arc::new(used));
     }
 }
 
@@ -114,35 +147,35 @@ struct Here {
 }
 
 thread_local! {
-    static HERE: OnceCell<Here> = const { OnceCell::new() };
+    static HERE: RefCell<Option<Here>> = const { RefCell::new(None) };
 }
 
 /// Counts, if this thread counts at all. At the end of a thread it no longer does.
 fn count(with: impl FnOnce(&Cells)) {
-    let _ = HERE.try_with(|here| here.get().map(|here| with(&here.cells)));
+    let _ = HERE.try_with(|here| here.borrow().as_ref().map(|here| with(&here.cells)));
 }
 
-fn named<T: Default>(find: impl FnOnce(&Metrics) -> Option<T>) -> T {
-    HERE.with(|here| here.get().and_then(|here| find(&here.metrics))).unwrap_or_default()
+fn named<T: Default>(find: impl FnOnce(&Known) -> Option<T>) -> T {
+    HERE.with(|here| here.borrow().as_ref().and_then(|here| find(&here.metrics.known()))).unwrap_or_default()
 }
 
 /// Whether this thread counts.
 pub(super) fn is_on() -> bool {
-    HERE.with(|here| here.get().is_some())
+    HERE.with(|here| here.borrow().is_some())
 }
 
-/// Where a stage of this name counts. For the start: it is searched for.
+/// Where a stage of this name counts. For the start and for reloads: it is searched for.
 #[must_use]
 pub fn stage(name: &str) -> StageIndex {
-    named(|metrics| metrics.stages.iter().position(|stage| stage == name))
+    named(|known| known.stages.iter().position(|stage| stage == name))
 }
 
-/// Where requests to this stage count that match this rule, or none. For the start: it is searched for.
+/// Where requests to this stage count that match this rule, or none. For the start and for reloads: it is searched for.
 #[must_use]
 pub fn series(stage_name: &str, path: Option<&str>) -> Series {
     let stage = stage(stage_name);
     let path = path.unwrap_or(DEFAULT_ROUTE);
-    let route = named(|metrics| metrics.routes.iter().position(|(of, route)| *of == stage && route == path));
+    let route = named(|known| known.routes.iter().position(|(of, route)| *of == stage && route == path));
     Series { route, stage }
 }
 

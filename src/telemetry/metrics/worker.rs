@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    Metrics, Series, StageIndex,
+    Known, Metrics, Series, StageIndex,
     cells::{Counter, Gauge, Histogram, Sum},
     expose::{Exposition, Observe},
     families,
@@ -103,17 +103,28 @@ pub(in crate::telemetry) struct Finished<P> {
     pub(in crate::telemetry) phases: P,
 }
 
-/// One worker's numbers. Aligned, so that no other worker writes into the same lines of a cache.
+/// One worker's numbers. What belongs to a stage or a rule is shared with the cells that this worker had before a
+/// reload, so that nothing is lost when there are more.
+#[derive(Debug)]
+pub(super) struct Cells {
+    process: Arc<Process>,
+    routes: Box<[Arc<Route>]>,
+    stages: Box<[Arc<Stage>]>,
+}
+
+/// Aligned, as the others are, so that no other worker writes into the same lines of a cache.
 #[derive(Debug)]
 #[repr(align(128))]
-pub(super) struct Cells {
+struct Process {
     in_flight: Gauge,
-    routes: Box<[[Counter; ANSWERS.len()]]>,
-    stages: Box<[Stage]>,
     refusals: Box<[Counter]>,
     connections: [(Counter, Gauge); Protocol::NAMES.len()],
     endings: [Counter; ConnectionEnd::ALL.len()],
 }
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Route([Counter; ANSWERS.len()]);
 
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -132,26 +143,35 @@ struct Stage {
 
 impl Cells {
     pub(super) fn new(stages: usize, routes: usize, codes: usize) -> Self {
-        fn all<T: Default>(count: usize) -> Box<[T]> {
-            std::iter::repeat_with(T::default).take(count).collect()
-        }
-        Self {
+        let process = Process {
             in_flight: Gauge::default(),
-            routes: all(routes),
-            stages: all(stages),
-            refusals: all(codes),
+            refusals: std::iter::repeat_with(Counter::default).take(codes).collect(),
             connections: Default::default(),
             endings: Default::default(),
+        };
+        Self { process: Arc::new(process), routes: Box::default(), stages: Box::default() }
+            .grown(stages, routes)
+    }
+
+    /// The same numbers, with room for so many stages and routes.
+    pub(super) fn grown(&self, stages: usize, routes: usize) -> Self {
+        fn all<T: Default>(known: &[Arc<T>], count: usize) -> Box<[Arc<T>]> {
+            known.iter().cloned().chain(std::iter::repeat_with(Arc::default)).take(count).collect()
+        }
+        Self {
+            process: Arc::clone(&self.process),
+            routes: all(&self.routes, routes),
+            stages: all(&self.stages, stages),
         }
     }
 
     pub(super) fn began(&self) {
-        self.in_flight.inc();
+        self.process.in_flight.inc();
     }
 
     pub(super) fn finished(&self, request: Finished<impl Iterator<Item = (Phase, Duration)>>) {
-        self.in_flight.dec();
-        self.routes[request.series.route][answer(request.status, request.refused)].add(1);
+        self.process.in_flight.dec();
+        self.routes[request.series.route].0[answer(request.status, request.refused)].add(1);
         let stage = &self.stages[request.series.stage];
         stage.took.observe(request.took);
         for (phase, took) in request.phases {
@@ -163,7 +183,7 @@ impl Cells {
     }
 
     pub(super) fn refused(&self, code: usize) {
-        self.refusals[code].add(1);
+        self.process.refusals[code].add(1);
     }
 
     pub(super) fn dialled(&self, stage: StageIndex, outcome: Dial) {
@@ -184,23 +204,23 @@ impl Cells {
     }
 
     pub(super) fn opened(&self, protocol: Protocol) {
-        self.connections[protocol as usize].1.inc();
+        self.process.connections[protocol as usize].1.inc();
     }
 
     pub(super) fn speaks(&self, protocol: Protocol) {
-        self.connections[protocol as usize].0.add(1);
+        self.process.connections[protocol as usize].0.add(1);
     }
 
     pub(super) fn closed(&self, protocol: Protocol) {
-        self.connections[protocol as usize].1.dec();
+        self.process.connections[protocol as usize].1.dec();
     }
 
     pub(super) fn ended(&self, cause: ConnectionEnd) {
-        self.endings[cause as usize].add(1);
+        self.process.endings[cause as usize].add(1);
     }
 }
 
-impl Metrics {
+impl Known {
     fn sum(&self, of: impl Fn(&Cells) -> u64) -> u64 {
         // A gauge of one worker never goes below 0, but may be read between two of its changes.
         self.workers.iter().fold(0, |sum: u64, cells| sum.wrapping_add(of(cells)))
@@ -220,29 +240,35 @@ impl Metrics {
 
 impl Observe for Arc<Metrics> {
     fn observe(&self, to: &mut Exposition<'_>) -> fmt::Result {
+        let known = self.known().clone();
+        known.observe_requests(to)?;
+        let mut samples = to.family(&families::REFUSALS)?;
+        for (index, labels) in self.codes.iter().enumerate() {
+            samples.counter(labels, known.sum(|cells| cells.process.refusals[index].get()))?;
+        }
+        to.family(&families::IN_FLIGHT)?.gauge(&[], known.sum(|cells| cells.process.in_flight.get()))?;
+        known.observe_durations(to)?;
+        known.observe_bytes(to)?;
+        known.observe_clients(to)?;
+        known.observe_upstream(to)
+    }
+}
+
+impl Known {
+    fn observe_requests(&self, to: &mut Exposition<'_>) -> fmt::Result {
         let mut samples = to.family(&families::REQUESTS)?;
         for (index, (stage, route)) in self.routes.iter().enumerate() {
             for (answer, (origin, status)) in ANSWERS.iter().enumerate() {
                 // Nobody but the proxy answers what has no stage.
                 if *stage != 0 || *origin != "stage" {
-                    let count = self.sum(|cells| cells.routes[index][answer].get());
+                    let count = self.sum(|cells| cells.routes[index].0[answer].get());
                     samples.counter(&[&self.stages[*stage], route, origin, status], count)?;
                 }
             }
         }
-        let mut samples = to.family(&families::REFUSALS)?;
-        for (index, labels) in self.codes.iter().enumerate() {
-            samples.counter(labels, self.sum(|cells| cells.refusals[index].get()))?;
-        }
-        to.family(&families::IN_FLIGHT)?.gauge(&[], self.sum(|cells| cells.in_flight.get()))?;
-        self.observe_durations(to)?;
-        self.observe_bytes(to)?;
-        self.observe_clients(to)?;
-        self.observe_upstream(to)
+        Ok(())
     }
-}
 
-impl Metrics {
     fn observe_durations(&self, to: &mut Exposition<'_>) -> fmt::Result {
         let mut samples = to.family(&families::DURATION)?;
         for (index, name) in self.stages.iter().enumerate() {
@@ -272,7 +298,7 @@ impl Metrics {
         for (index, name) in self.stages() {
             samples.counter(&[name], self.sum(|cells| cells.stages[index].cut.get()))?;
         }
-        if let Some(used) = self.buffered.get() {
+        if let Some(used) = &self.buffered {
             to.family(&families::BUDGET_USED)?.gauge(&[], used())?;
         }
         to.family(&families::BUDGET_LIMIT)?.gauge(&[], self.most_buffered)
@@ -281,15 +307,15 @@ impl Metrics {
     fn observe_clients(&self, to: &mut Exposition<'_>) -> fmt::Result {
         let mut samples = to.family(&families::CONNECTIONS_OPEN)?;
         for (index, name) in Protocol::NAMES.iter().enumerate() {
-            samples.gauge(&[name], self.sum(|cells| cells.connections[index].1.get()))?;
+            samples.gauge(&[name], self.sum(|cells| cells.process.connections[index].1.get()))?;
         }
         let mut samples = to.family(&families::CONNECTIONS)?;
         for (index, name) in Protocol::NAMES.iter().enumerate() {
-            samples.counter(&[name], self.sum(|cells| cells.connections[index].0.get()))?;
+            samples.counter(&[name], self.sum(|cells| cells.process.connections[index].0.get()))?;
         }
         let mut samples = to.family(&families::CONNECTIONS_ENDED)?;
         for &cause in ConnectionEnd::ALL {
-            let count = self.sum(|cells| cells.endings[cause as usize].get());
+            let count = self.sum(|cells| cells.process.endings[cause as usize].get());
             samples.counter(&[cause.as_str()], count)?;
         }
         Ok(())
