@@ -12,19 +12,23 @@
 //! | file | what it is |
 //! |---|---|
 //! | `current.rs` | what requests read |
+//! | `clock.rs` | how far this machine's clock is from a gateway's |
 //! | `refresh.rs` | when a source is asked, and what is logged |
 //! | `source.rs` | asking a source once: the SDK's providers, roles |
 //! | `profile.rs` | what the AWS configuration files say about a profile |
 //! | `process.rs`, `command.rs` | `credential_process`, and running commands whose output is a secret |
+//! | `login.rs` | has a person log in, where the configuration says how |
 //! | `watch.rs`, `environment.rs` | files that change, variables that name them |
 //! | `problem.rs`, `diagnose.rs` | what is wrong, in words that hold no secret |
 //! | `api_key.rs` | the API key |
 
 mod api_key;
+mod clock;
 mod command;
 mod current;
 mod diagnose;
 mod environment;
+mod login;
 mod problem;
 mod process;
 mod profile;
@@ -44,10 +48,12 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::{
     runtime::{self, Handle},
     sync::oneshot,
+    task::AbortHandle,
 };
 
 pub use self::{
     api_key::CurrentKey,
+    clock::Clock,
     current::{Current, Identity},
     problem::{Kind, Problem},
 };
@@ -65,8 +71,9 @@ pub struct Sources {
     handle: Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
-    identities: Mutex<HashMap<config::Credentials, Arc<Current>>>,
-    keys: Mutex<Vec<(config::ApiKey, Arc<CurrentKey>)>>,
+    identities: Mutex<HashMap<config::Credentials, (Arc<Current>, AbortHandle)>>,
+    keys: Mutex<Vec<(config::ApiKey, Arc<CurrentKey>, AbortHandle)>>,
+    clocks: Mutex<HashMap<String, Arc<Clock>>>,
 }
 
 impl Sources {
@@ -96,6 +103,7 @@ impl Sources {
             thread: Some(thread),
             identities: Mutex::default(),
             keys: Mutex::default(),
+            clocks: Mutex::default(),
         };
         for wanted in credentials {
             sources.current(wanted);
@@ -110,14 +118,14 @@ impl Sources {
     /// reload.
     pub fn current(&self, wanted: &config::Credentials) -> Arc<Current> {
         let mut identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(current) = identities.get(wanted) {
+        if let Some((current, _)) = identities.get(wanted) {
             return Arc::clone(current);
         }
         let current = Arc::new(Current::new());
         let source = Source::new(wanted.clone(), self.environment.clone(), self.http.clone());
         let refresher = Refresher::new(source, &self.environment, Arc::clone(&current));
-        self.handle.spawn(refresher.run());
-        identities.insert(wanted.clone(), Arc::clone(&current));
+        let task = self.handle.spawn(refresher.run()).abort_handle();
+        identities.insert(wanted.clone(), (Arc::clone(&current), task));
         current
     }
 
@@ -130,7 +138,7 @@ impl Sources {
     /// The API key of this source; equal configurations share one. A source that is new is started.
     pub fn api_key(&self, from: &config::ApiKey) -> Arc<CurrentKey> {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, key)) = keys.iter().find(|(known, _)| known == from) {
+        if let Some((_, key, _)) = keys.iter().find(|(known, ..)| known == from) {
             return Arc::clone(key);
         }
         let key = Arc::new(CurrentKey::new());
@@ -140,9 +148,39 @@ impl Sources {
             _ => 0,
         };
         key.read_now(from, &self.environment);
-        self.handle.spawn(Arc::clone(&key).follow(from.clone(), seen));
-        keys.push((from.clone(), Arc::clone(&key)));
+        let task = self.handle.spawn(Arc::clone(&key).follow(from.clone(), seen)).abort_handle();
+        keys.push((from.clone(), Arc::clone(&key), task));
         key
+    }
+
+    /// The clock of the gateway at `url`, which all stages there share.
+    pub fn clock(&self, url: &config::StageUrl) -> Arc<Clock> {
+        let name = format!("{}://{}", if url.tls { "https" } else { "http" }, url.authority);
+        let mut clocks = self.clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let clock =
+            clocks.entry(name).or_insert_with(|| Arc::new(Clock::new(url.authority.as_str(), url.tls)));
+        Arc::clone(clock)
+    }
+
+    /// Ends every source that is not among these, as after a reload. Whoever still holds what it gave can read it;
+    /// it is no longer kept fresh.
+    pub fn retain(&self, credentials: &[&config::Credentials], keys: &[&config::ApiKey]) {
+        let mut identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
+        identities.retain(|wanted, (_, task)| {
+            let used = credentials.contains(&wanted);
+            if !used {
+                task.abort();
+            }
+            used
+        });
+        drop(identities);
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).retain(|(from, _, task)| {
+            let used = keys.contains(&from);
+            if !used {
+                task.abort();
+            }
+            used
+        });
     }
 }
 

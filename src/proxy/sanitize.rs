@@ -56,6 +56,8 @@ pub(super) struct Head {
     pub(super) auth: Auth,
     pub(super) local_host: HeaderValue,
     pub(super) record: Rc<Record>,
+    /// The caller is on this machine: it came over loopback or a Unix socket.
+    pub(super) from_here: bool,
 }
 
 /// The step.
@@ -82,7 +84,9 @@ impl Step for Sanitize {
         let_go_of_the_buffer(&mut parts.headers, &mut local_host);
         parts.headers.insert(header::HOST, stage.host.clone());
         let (method, headers, record) = (parts.method, parts.headers, received.record);
-        let head = Box::new(Head { method, target, headers, stage, auth, local_host, record });
+        // What reaches a loopback address of this machine came from this machine.
+        let from_here = received.caller.local.is_none_or(|local| local.to_canonical().is_loopback());
+        let head = Box::new(Head { method, target, headers, stage, auth, local_host, record, from_here });
         Ok(Sanitized { head, body, signed_in_pieces })
     }
 }

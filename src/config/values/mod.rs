@@ -7,6 +7,7 @@ mod address;
 mod amount;
 mod name;
 mod origin;
+mod tags;
 
 use std::{fmt, marker::PhantomData, str::FromStr};
 
@@ -22,6 +23,7 @@ pub use amount::{Count, Lifetime, Size, Wait};
 pub use name::{CommandLine, Mount, Region, SignedHeader};
 pub(super) use name::{decoded_segments, is_dot_segment, is_path};
 pub use origin::AllowedOrigin;
+pub use tags::SessionTags;
 
 use super::{Auth, CredentialSource, Listen, LogFormat, Retry, StageUrl, error::Mistake};
 use crate::secret::Secret;
