@@ -88,8 +88,8 @@ impl Clock {
                 target: TARGET,
                 stage = &*self.stage,
                 offset_seconds = offset,
-                "this machine's clock is {} {direction}; signing with the gateway's time",
-                humantime::format_duration(Duration::from_secs(distance))
+                "this machine's clock is {} minutes {direction}; signing with the gateway's time",
+                (distance + 30) / 60
             );
         }
     }

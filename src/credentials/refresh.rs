@@ -71,6 +71,8 @@ pub(super) struct Refresher {
     due: Option<Due>,
     /// No question caused by requests before this.
     spaced: Due,
+    /// Whether requests caused the question that is being asked. One asked in time leaves room for theirs.
+    by_request: bool,
     pause: Duration,
     state: State,
     login: Login,
@@ -85,6 +87,7 @@ impl Refresher {
             seen: watch.look(),
             due: Some(Due::after(Duration::ZERO)),
             spaced: Due::after(Duration::ZERO),
+            by_request: false,
             pause: FIRST_PAUSE,
             state: State::Starting,
             login: Login::new(source.login_command()),
@@ -136,11 +139,15 @@ impl Refresher {
         if let (State::Usable, Some(expires)) = (self.state, expires) {
             let left = expires.duration_since(self.current.now()).unwrap_or_default();
             self.due = Some(Due::after(refresh_after(left, jitter())));
+        } else if matches!(self.state, State::Failing(Kind::Expired, _)) {
+            // It may have been the clock alone.
+            self.due = Some(Due::after(Duration::ZERO));
         }
     }
 
     /// Whether it is time to ask.
     fn wants(&mut self) -> bool {
+        self.by_request = false;
         self.reckon();
         if self.login.has_ended() {
             self.pause = FIRST_PAUSE;
@@ -160,7 +167,8 @@ impl Refresher {
             }
         }
         // A refused identity stays refused until another comes; the pause grows if none does.
-        self.spaced.reached() && (self.current.is_refused() || self.current.take_asked())
+        self.by_request = self.spaced.reached() && (self.current.is_refused() || self.current.take_asked());
+        self.by_request
     }
 
     async fn ask(&mut self) {
@@ -199,7 +207,9 @@ impl Refresher {
         self.current.publish(identity, expired);
         let refused = self.current.is_refused();
         self.due = lifetime.map(|lifetime| Due::after(refresh_after(lifetime, jitter())));
-        self.spaced = Due::after(self.spacing());
+        if self.by_request || kind.is_some() {
+            self.spaced = Due::after(self.spacing());
+        }
         if let Some(kind) = kind {
             self.due = Some(Due::after(self.next_pause()));
             self.say(State::Failing(kind, false));

@@ -13,6 +13,7 @@
 //! | `target` | the request target: path, query, mounts, rules |
 //! | `bodies` | request bodies: bounded, whole, with an exact length, never changed |
 //! | `responses` | answers: as they are and as they come; cut ones, `Location`, echoed secrets |
+//! | `healing` | expired sessions, unknown keys, wrong clocks, sources that are down: healed, or passed on as they are |
 //! | `credentials` | which keys sign, and what happens without any |
 //! | `pages` | what web pages can cause: refused by origin and site, on the admin listener too |
 //! | `cors` | pages of allowed origins: preflights, readable answers and refusals |
@@ -47,6 +48,7 @@ mod credentials;
 mod demo;
 mod guarding;
 mod headers;
+mod healing;
 mod instruments;
 mod logs;
 mod ministack;
