@@ -58,7 +58,7 @@ pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
                 ));
             }
             Ok(answer) => {
-                let mut response = answer.response.map(PeekedBody::untouched);
+                let mut response = answer.response.map(PeekedBody::Untouched);
                 let stage = &request.head.stage;
                 if stage.clock.offset() != 0
                     && let Some(date) = mend::date(&response)
@@ -66,14 +66,15 @@ pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
                     stage.clock.shown(date);
                     stage.tell_credentials();
                 }
-                if let Some(signed) = signed
-                    && !mended
-                    && mend::is_refusal(response.status())
+                if let Some(signed) = signed.filter(|_| !mended && mend::is_refusal(response.status())) {
                     // Boxed because it is rare and large.
-                    && Box::pin(mend(&request.head, signed, &mut response)).await
-                {
-                    mended = true;
-                    continue;
+                    response = match Box::pin(mend(&request.head, signed, response)).await {
+                        Some(response) => response,
+                        None => {
+                            mended = true;
+                            continue;
+                        }
+                    };
                 }
                 let Keyed { head, .. } = request;
                 let may_echo = response.status().as_u16() >= 400;

@@ -104,9 +104,8 @@ fn by_type(kind: &str) -> Meaning {
 
 /// `{"message": …}`, also with a capital (denials have one); what is not that is a text itself.
 fn message(body: &[u8]) -> String {
-    let object = match serde_json::from_slice(body) {
-        Ok(Value::Object(object)) => object,
-        _ => return String::from_utf8_lossy(body).into_owned(),
+    let Ok(Value::Object(object)) = serde_json::from_slice(body) else {
+        return String::from_utf8_lossy(body).into_owned();
     };
     let named = object.iter().find(|(name, value)| name.eq_ignore_ascii_case("message") && value.is_string());
     match named {

@@ -34,9 +34,13 @@ pub(super) fn is_refusal(status: StatusCode) -> bool {
     matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
 }
 
-/// Looks at a refusal and mends its cause, if it has one that can be mended. Says whether to send again; if not, the
+/// Looks at a refusal and mends its cause, if it has one that can be mended. `None` says to send again; otherwise the
 /// answer is as it was.
-pub(super) async fn mend(head: &Head, signed: Signed, answer: &mut Response<PeekedBody>) -> bool {
+pub(super) async fn mend(
+    head: &Head,
+    signed: Signed,
+    answer: Response<PeekedBody>,
+) -> Option<Response<PeekedBody>> {
     let kind = answer.headers().get(&ERROR_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let json = answer
         .headers()
@@ -44,19 +48,22 @@ pub(super) async fn mend(head: &Head, signed: Signed, answer: &mut Response<Peek
         .and_then(|value| value.to_str().ok())
         .is_some_and(|media| media.to_ascii_lowercase().contains("json"));
     if kind.is_none() && !json {
-        return false;
+        return Some(answer);
     }
-    let plain = is_plain(answer);
-    let Some(body) = answer.body_mut().read().await else { return false };
+    let plain = is_plain(&answer);
+    let (parts, body) = answer.into_parts();
+    let (body, read) = body.look().await;
+    let answer = Response::from_parts(parts, body);
+    let Some(body) = read else { return Some(answer) };
     let mended = match meaning(kind.as_deref(), if plain { &body } else { &[] }) {
         Meaning::ExpiredToken | Meaning::UnknownKey => newer_credentials(head, signed.serial).await,
-        Meaning::Skewed(shown) => gateways_time(head, signed.at, shown, answer),
+        Meaning::Skewed(shown) => gateways_time(head, signed.at, shown, &answer),
         // The text tells nothing: if the clocks differ by more than the gateway allows, that is the cause.
-        Meaning::Signature => gateways_time(head, signed.at, None, answer),
+        Meaning::Signature => gateways_time(head, signed.at, None, &answer),
         _ => false,
     };
     let safe = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
-    mended && (safe || kind.is_some())
+    if mended && (safe || kind.is_some()) { None } else { Some(answer) }
 }
 
 /// Has the source asked, once for all requests that were refused, and waits for other keys than those.

@@ -22,35 +22,35 @@ const LONGEST: u64 = 16 << 10;
 /// How long its bytes may take. They come with the head; where they do not, the answer goes on as it comes.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// An answer's body of which the beginning may have been read.
-pub(super) struct PeekedBody {
-    early: Option<Box<Early>>,
-    rest: AnswerBody,
+/// An answer's body of which the beginning may have been read. As large as one that nobody looked into: each answer is
+/// moved by every step.
+pub(super) enum PeekedBody {
+    /// Nobody has looked into it.
+    Untouched(AnswerBody),
+    /// Somebody has.
+    Looked(Box<Looked>),
 }
 
-/// What was read, and how that ended.
-struct Early {
+/// What was read, how that ended, and what is left.
+pub(super) struct Looked {
     read: Bytes,
     cut: Option<Cut>,
     whole: bool,
+    rest: AnswerBody,
 }
 
 impl PeekedBody {
-    /// A body that nobody has looked into.
-    pub(super) const fn untouched(rest: AnswerBody) -> Self {
-        Self { early: None, rest }
-    }
-
     /// Looks into it, if it is short and says how long it is: gives all of its bytes, or nothing.
-    pub(super) async fn read(&mut self) -> Option<Bytes> {
-        if self.rest.size_hint().exact().is_none_or(|length| length > LONGEST) {
-            return None;
-        }
+    pub(super) async fn look(self) -> (Self, Option<Bytes>) {
+        let mut rest = match self {
+            Self::Untouched(rest) if rest.size_hint().exact().is_some_and(|length| length <= LONGEST) => rest,
+            other => return (other, None),
+        };
         let mut read = BytesMut::new();
         let mut cut = None;
         let reading = async {
-            while !self.rest.is_end_stream() {
-                match self.rest.frame().await {
+            while !rest.is_end_stream() {
+                match rest.frame().await {
                     // A body with a length has no trailers.
                     Some(Ok(frame)) => read.extend_from_slice(&frame.into_data().unwrap_or_default()),
                     Some(Err(error)) => {
@@ -64,8 +64,8 @@ impl PeekedBody {
         };
         let whole = matches!(coarse::timeout(PATIENCE, reading).await, Ok(true));
         let read = read.freeze();
-        self.early = Some(Box::new(Early { read: read.clone(), cut, whole }));
-        whole.then_some(read)
+        let seen = whole.then(|| read.clone());
+        (Self::Looked(Box::new(Looked { read, cut, whole, rest })), seen)
     }
 }
 
@@ -79,36 +79,49 @@ impl Body for PeekedBody {
     type Error = Cut;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        let this = self.get_mut();
-        if let Some(early) = &mut this.early {
-            if !early.read.is_empty() {
-                return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut early.read)))));
-            }
-            if let Some(cut) = early.cut.take() {
-                early.whole = true;
-                return Poll::Ready(Some(Err(cut)));
-            }
-            if early.whole {
-                return Poll::Ready(None);
-            }
+        let looked = match self.get_mut() {
+            Self::Untouched(body) => return Pin::new(body).poll_frame(cx),
+            Self::Looked(looked) => looked,
+        };
+        if !looked.read.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut looked.read)))));
         }
-        Pin::new(&mut this.rest).poll_frame(cx)
+        if let Some(cut) = looked.cut.take() {
+            looked.whole = true;
+            return Poll::Ready(Some(Err(cut)));
+        }
+        if looked.whole { Poll::Ready(None) } else { Pin::new(&mut looked.rest).poll_frame(cx) }
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.early {
-            Some(early) if early.whole => early.read.is_empty(),
-            Some(early) => early.read.is_empty() && early.cut.is_none() && self.rest.is_end_stream(),
-            None => self.rest.is_end_stream(),
+        match self {
+            Self::Untouched(body) => body.is_end_stream(),
+            Self::Looked(looked) => {
+                looked.read.is_empty()
+                    && looked.cut.is_none()
+                    && (looked.whole || looked.rest.is_end_stream())
+            }
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        let rest = self.rest.size_hint();
-        match (&self.early, rest.exact()) {
-            (None, _) => rest,
-            (Some(early), Some(left)) => SizeHint::with_exact(left + early.read.len() as u64),
-            (Some(_), None) => SizeHint::default(),
+        match self {
+            Self::Untouched(body) => body.size_hint(),
+            // Only what says how long it is was looked into.
+            Self::Looked(looked) => {
+                let left = looked.rest.size_hint().exact().unwrap_or_default();
+                SizeHint::with_exact(left + looked.read.len() as u64)
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AnswerBody, PeekedBody};
+
+    #[test]
+    fn a_body_is_no_larger_for_it() {
+        assert_eq!(size_of::<PeekedBody>(), size_of::<AnswerBody>());
     }
 }

@@ -132,14 +132,14 @@ fn until_served(proxy: &Countersign, status: u16) {
     }
 }
 
-fn an_hour_ago() -> Option<SystemTime> {
-    Some(SystemTime::now() - Duration::from_secs(3600))
+fn an_hour_ago() -> SystemTime {
+    SystemTime::now() - Duration::from_secs(3600)
 }
 
 #[test]
 fn an_expired_session_is_renewed_and_the_request_sent_once_more() {
     for via in Via::ALL {
-        let stage = Stage::start(vec![session("ASIAOLD", an_hour_ago()), session("ASIANEW", None)]);
+        let stage = Stage::start(vec![session("ASIAOLD", Some(an_hour_ago())), session("ASIANEW", None)]);
         let proxy = with_tool(stage.launch("profile = \"tool\""), "ASIAOLD");
         proxy.home().write("printed.json", &printed("ASIANEW"));
         succeeds(&proxy, via);
@@ -151,7 +151,7 @@ fn an_expired_session_is_renewed_and_the_request_sent_once_more() {
 
 #[test]
 fn many_requests_with_an_expired_session_cause_one_refresh() {
-    let stage = Stage::start(vec![session("ASIAOLD", an_hour_ago()), session("ASIANEW", None)]);
+    let stage = Stage::start(vec![session("ASIAOLD", Some(an_hour_ago())), session("ASIANEW", None)]);
     let proxy = with_tool(stage.launch("profile = \"tool\""), "ASIAOLD");
     proxy.home().write("printed.json", &printed("ASIANEW"));
     thread::scope(|scope| {
@@ -291,7 +291,7 @@ fn what_acts_is_only_sent_again_when_it_was_surely_the_gateway_that_refused() {
         let scene = refusing(move || {
             let fields =
                 [("content-type", "application/json"), ("x-amzn-errortype", kind.unwrap_or_default())];
-            (answer("403 Forbidden", &fields[..1 + usize::from(kind.is_some())], EXPIRED), Then::Keep)
+            (answer("403 Forbidden", &fields[..=usize::from(kind.is_some())], EXPIRED), Then::Keep)
         });
         let ask = Ask::new(method, "/a").body("the body");
         let again = method == "GET" || kind.is_some();
@@ -360,6 +360,58 @@ fn a_refusal_that_breaks_off_is_an_error_for_the_client() {
         assert!(via.exchange(scene.proxy.address(), &Ask::new("GET", "/a")).is_err(), "{via:?}");
     }
     assert_eq!(scene.origin.take().len(), 2);
+}
+
+#[test]
+fn a_refusal_that_stalls_goes_on_as_it_comes() {
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let scene = Setup::new().start(move |_, reply| {
+        let (early, late) = EXPIRED.split_at(9);
+        let head = "HTTP/1.1 403 Forbidden\r\nx-amzn-errortype: ExpiredTokenException\r\ncontent-length: ";
+        reply.send(format!("{head}{}\r\n\r\n{early}", EXPIRED.len()))?;
+        wait.lock().unwrap().recv_timeout(PATIENCE).map_err(io::Error::other)?;
+        reply.send(late)?;
+        Ok(Then::Keep)
+    });
+    let mut client = Client::connect(scene.proxy.address()).unwrap();
+    client.send(&Ask::new("GET", "/a").bytes()).unwrap();
+    let (status, _) = client.head("GET").unwrap();
+    go.send(()).unwrap();
+    let mut body = Vec::new();
+    while let Some(piece) = client.piece().unwrap() {
+        body.extend(piece);
+    }
+    assert_eq!((status, String::from_utf8(body).unwrap().as_str()), (403, EXPIRED));
+    assert_eq!(scene.origin.take().len(), 1);
+}
+
+#[test]
+fn after_a_sleep_the_first_request_waits_for_the_renewal() {
+    let stage = Stage::start(vec![session("ASIAKEY", None)]);
+    let script = format!(
+        "at=$(date -u -d '+6 seconds' +%Y-%m-%dT%H:%M:%SZ)\necho '{}' | sed \"s/}}$/,\\\"Expiration\\\":\\\"$at\\\"}}/\"\n",
+        printed("ASIAKEY")
+    );
+    let proxy = stage
+        .launch("profile = \"tool\"")
+        .file("tool.sh", &script)
+        .file(".aws/config", "[profile tool]\ncredential_process = sh tool.sh\n")
+        .start();
+    heard(&proxy, "credentials are ready");
+    succeeds(&proxy, Via::Http1);
+    // As a laptop's lid: nothing of the proxy runs until what it holds is over.
+    proxy.process().signal("STOP");
+    let over = SystemTime::now() + Duration::from_secs(7);
+    while SystemTime::now() < over {
+        thread::sleep(Duration::from_millis(50));
+    }
+    thread::scope(|scope| {
+        let first = scope.spawn(|| succeeds(&proxy, Via::Http1));
+        proxy.process().signal("CONT");
+        first.join().unwrap();
+    });
+    assert_eq!(said(&proxy, "no usable credentials"), 0, "{}", proxy.process().output());
 }
 
 #[test]
