@@ -367,6 +367,20 @@ fn every_defence_names_its_tests() {
 }
 
 #[test]
+fn every_fault_names_its_test() {
+    let document = read("docs/reliability.md");
+    let rows = document.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| fault |"));
+    for row in rows {
+        let cell = row.trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+        let tests = names(cell);
+        assert!(!tests.is_empty(), "no test is named in: {row}");
+        for test in tests {
+            assert_is_a_test(test, "docs/reliability.md");
+        }
+    }
+}
+
+#[test]
 fn every_file_opens_with_what_it_is_for() {
     for path in files("src", "rs").into_iter().chain(files("tests", "rs")).chain(benches()) {
         let source = fs::read_to_string(&path).unwrap();
