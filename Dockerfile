@@ -21,8 +21,8 @@ USER 65532:65532
 # Where ~/.aws is mounted, whichever user runs the image. A countersign.toml beside it is read.
 ENV HOME=/home/nonroot
 WORKDIR /home/nonroot
-# It listens on loopback as anywhere else: right for a sidecar. For a published port set COUNTERSIGN_LISTEN and
-# COUNTERSIGN_ALLOW_REMOTE.
+# It listens on loopback as anywhere else: right for a sidecar. For a published port set COUNTERSIGN_LISTEN,
+# COUNTERSIGN_ALLOW_REMOTE and COUNTERSIGN_TOKEN_FILE; that callers need no token is never a default.
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 CMD ["/usr/local/bin/countersign", "health"]
 ENTRYPOINT ["/usr/local/bin/countersign"]

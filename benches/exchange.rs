@@ -72,7 +72,7 @@ fn proxy(origin: SocketAddr) -> (Server, Arc<Sources>, SocketAddr) {
     let config = Arc::new(config::load(&given).unwrap());
     let keys = config.stages.iter().filter_map(|stage| stage.api_key.as_ref());
     let sources = Arc::new(Sources::start([&config.stages[0].credentials], keys).unwrap());
-    let server = Server::start(&config, &sources).unwrap();
+    let server = Server::start(&config, &sources, countersign::server::metrics(&config)).unwrap();
     let Bound::Tcp(address) = server.bound()[0].clone() else { unreachable!("it is TCP") };
     (server, sources, address)
 }

@@ -13,9 +13,10 @@
 //! | [`sigv4`] | canonical request, string to sign, signature: pure |
 //! | [`credentials`] | where the identity and the API key come from, and how they stay fresh |
 //! | [`upstream`] | the way to a stage: dialling, TLS, kept connections |
-//! | [`admin`] | health on a listener of its own |
-//! | [`telemetry`] | one line a request, and diagnostics without secrets |
+//! | [`admin`] | health and metrics on a listener of their own |
+//! | [`telemetry`] | one line a request, metrics, and diagnostics without secrets |
 //! | [`demo`] | a verifying gateway on loopback, for `demo` and the tests; imports nothing of ours |
+//! | `fuzzing` | promises that hold for any input: behind the feature `fuzzing`, and in the tests |
 //! | [`secret`] | text that must never be seen |
 //! | [`coarse`] | deadlines that cost a request nothing |
 
@@ -28,6 +29,8 @@ pub mod coarse;
 pub mod config;
 pub mod credentials;
 pub mod demo;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod proxy;
 pub mod secret;
 pub mod server;

@@ -13,12 +13,13 @@ use serde::Serialize;
 
 use crate::{
     config::Config,
-    credentials::{Current, CurrentKey, Sources},
+    credentials::{Current, CurrentKey, Problem, Sources},
 };
 
 /// What readiness is judged by.
 pub struct Health {
     draining: AtomicBool,
+    token: Option<Arc<CurrentKey>>,
     stages: Vec<Stage>,
 }
 
@@ -52,7 +53,8 @@ impl Health {
             credentials: stage.signs().then(|| sources.current(&stage.credentials)),
             api_key: stage.api_key.as_ref().map(|key| sources.api_key(key)),
         });
-        Arc::new(Self { draining: AtomicBool::new(false), stages: stages.collect() })
+        let token = config.guard.token.as_ref().map(|from| sources.token(from));
+        Arc::new(Self { draining: AtomicBool::new(false), token, stages: stages.collect() })
     }
 
     /// From now on nothing new should be sent here.
@@ -62,6 +64,9 @@ impl Health {
 
     pub(super) fn readiness(&self) -> (StatusCode, String) {
         let mut problems: Vec<_> = self.stages.iter().flat_map(Stage::problems).collect();
+        if let Some(token) = self.token.as_ref().filter(|token| token.load().is_none()) {
+            problems.push(trouble(None, token.problem(), "there is no token for callers"));
+        }
         if self.draining.load(Ordering::Relaxed) {
             problems.push(Trouble { stage: None, problem: "the proxy is stopping".to_owned(), hint: None });
         }
@@ -89,20 +94,20 @@ impl Stage {
                 None => Some("there are no credentials"),
             };
             if let Some(otherwise) = otherwise {
-                found.push(self.trouble(current.problem(), otherwise));
+                found.push(trouble(Some(&self.name), current.problem(), otherwise));
             }
         }
         if let Some(key) = self.api_key.as_ref().filter(|key| key.load().is_none()) {
-            found.push(self.trouble(key.problem(), "there is no API key"));
+            found.push(trouble(Some(&self.name), key.problem(), "there is no API key"));
         }
         found
     }
+}
 
-    fn trouble(&self, problem: Option<Arc<crate::credentials::Problem>>, otherwise: &str) -> Trouble {
-        let (text, hint) = problem.map_or_else(
-            || (otherwise.to_owned(), None),
-            |problem| (problem.message().to_owned(), Some(problem.hint().to_owned())),
-        );
-        Trouble { stage: Some(self.name.clone()), problem: text, hint }
-    }
+fn trouble(stage: Option<&str>, problem: Option<Arc<Problem>>, otherwise: &str) -> Trouble {
+    let (text, hint) = problem.map_or_else(
+        || (otherwise.to_owned(), None),
+        |problem| (problem.message().to_owned(), Some(problem.hint().to_owned())),
+    );
+    Trouble { stage: stage.map(str::to_owned), problem: text, hint }
 }

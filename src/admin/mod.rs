@@ -1,13 +1,14 @@
-//! A listener of its own for whoever watches over the proxy: `/healthz` and `/readyz`.
+//! A listener of its own for whoever watches over the proxy: `/healthz`, `/readyz` and `/metrics`.
 //!
 //! It runs on a thread of its own and holds up no request. `/healthz` says that the process answers, `/readyz` that a
-//! request would be served, or why not.
+//! request would be served, or why not; `/metrics` what has happened so far.
 //!
 //! It has the same guard as the proxy, see [`crate::callers`]: `Host` must be a name of this machine, such as the address
 //! that a load balancer or kubelet connects to, and no page of another site may ask. `guard.allowed_origins` lets pages
 //! call stages; here it lets in nobody.
 
 mod health;
+mod metrics;
 
 use std::{
     convert::Infallible,
@@ -26,6 +27,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Semaphore, oneshot};
 
 pub use health::Health;
+pub use metrics::exposer;
+
+use crate::telemetry::metrics::Exposer;
 
 use crate::callers::{Denied, host, origin};
 
@@ -41,12 +45,18 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Binds and serves; `allowed_hosts` are taken in `Host` beside the names that this machine has anyway.
+    /// Binds and serves; `allowed_hosts` are taken in `Host` beside the names that this machine has anyway. Without
+    /// `exposer` there is no `/metrics`.
     ///
     /// # Errors
     /// When the address cannot be bound, or the system gives no thread.
-    pub fn start(address: SocketAddr, health: Arc<Health>, allowed_hosts: &[String]) -> io::Result<Self> {
-        let allowed_hosts = Arc::from(allowed_hosts);
+    pub fn start(
+        address: SocketAddr,
+        health: Arc<Health>,
+        exposer: Option<Exposer>,
+        allowed_hosts: &[String],
+    ) -> io::Result<Self> {
+        let watched = Watched { health, exposer, allowed_hosts: allowed_hosts.to_vec() };
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -55,7 +65,7 @@ impl Admin {
         let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    served = serve(listener, health, allowed_hosts) => {
+                    served = serve(listener, watched) => {
                         if let Err(error) = served {
                             tracing::error!(%error, "the admin listener ended");
                         }
@@ -80,7 +90,15 @@ impl Admin {
     }
 }
 
-async fn serve(listener: TcpListener, health: Arc<Health>, allowed_hosts: Arc<[String]>) -> io::Result<()> {
+/// What there is to be seen, and under which names.
+struct Watched {
+    health: Arc<Health>,
+    exposer: Option<Exposer>,
+    allowed_hosts: Vec<String>,
+}
+
+async fn serve(listener: TcpListener, watched: Watched) -> io::Result<()> {
+    let watched = Arc::new(watched);
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
@@ -93,12 +111,12 @@ async fn serve(listener: TcpListener, health: Arc<Health>, allowed_hosts: Arc<[S
                 continue;
             }
         };
-        let (health, allowed_hosts) = (Arc::clone(&health), Arc::clone(&allowed_hosts));
+        let watched = Arc::clone(&watched);
         let local = stream.local_addr().ok().map(|address| address.ip());
         tokio::spawn(async move {
             let answer = service_fn(|request: Request<Incoming>| {
-                let response = match guard(&request, local, &allowed_hosts) {
-                    Ok(()) => answer(&request, &health),
+                let response = match guard(&request, local, &watched.allowed_hosts) {
+                    Ok(()) => answer(&request, &watched),
                     Err(denied) => refuse(&denied),
                 };
                 async { Ok::<_, Infallible>(response) }
@@ -137,14 +155,26 @@ fn refuse(denied: &Denied) -> Response<Full<Bytes>> {
     json(denied.status(), body.to_string())
 }
 
-fn answer(request: &Request<Incoming>, health: &Health) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, watched: &Watched) -> Response<Full<Bytes>> {
+    let health = &watched.health;
+    if let (&Method::GET | &Method::HEAD, "/metrics", Some(exposer)) =
+        (request.method(), request.uri().path(), &watched.exposer)
+    {
+        return metrics::answer(request.headers(), exposer);
+    }
     let (status, body) = match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/healthz") => (StatusCode::OK, r#"{"status":"ok"}"#.to_owned()),
         (&Method::GET | &Method::HEAD, "/readyz") => health.readiness(),
-        (_, "/healthz" | "/readyz") => {
+        (&Method::GET | &Method::HEAD, "/metrics") => {
+            (StatusCode::NOT_FOUND, r#"{"error":"not-found","hint":"metrics = false"}"#.to_owned())
+        }
+        (_, "/healthz" | "/readyz" | "/metrics") => {
             (StatusCode::METHOD_NOT_ALLOWED, r#"{"error":"method-not-allowed"}"#.to_owned())
         }
-        _ => (StatusCode::NOT_FOUND, r#"{"error":"not-found","hint":"/healthz, /readyz"}"#.to_owned()),
+        _ => (
+            StatusCode::NOT_FOUND,
+            r#"{"error":"not-found","hint":"/healthz, /readyz, /metrics"}"#.to_owned(),
+        ),
     };
     json(status, body)
 }

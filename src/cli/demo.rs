@@ -18,7 +18,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::DemoArgs;
+use super::{DemoArgs, hardening};
 use crate::demo::{
     gateway::{Gateway, GatewaySettings, NoRandom, ROUTES, Running, StartError},
     story::{self, Telling},
@@ -49,6 +49,7 @@ pub enum DemoError {
 /// # Errors
 /// [`DemoError`] when they could not even be sent.
 pub fn run(args: &DemoArgs) -> Result<ExitCode, DemoError> {
+    hardening::harden();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(show(args))
 }

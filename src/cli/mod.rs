@@ -6,6 +6,7 @@
 
 pub mod completions;
 pub mod demo;
+mod hardening;
 pub mod health;
 pub mod man;
 pub mod run;
@@ -218,6 +219,33 @@ mod tests {
     #[test]
     fn clap_finds_nothing_to_object_to() {
         command().debug_assert();
+    }
+
+    /// Other users of the machine see command lines (`/proc/PID/cmdline`): a flag says where a secret is, never what.
+    #[test]
+    fn no_flag_of_any_command_takes_a_secret() {
+        let mut root = command();
+        root.build();
+        let (mut open, mut seen) = (vec![root], 0);
+        while let Some(mut command) = open.pop() {
+            for arg in command.get_arguments() {
+                let name = arg.get_long().unwrap_or_default();
+                let about = ["token", "key", "secret", "password", "credential", "external"];
+                if !about.iter().any(|word| name.contains(word)) {
+                    continue;
+                }
+                seen += 1;
+                let names_a_place = ["-env", "-file", "-command"].iter().any(|end| name.ends_with(end));
+                // A switch; the name of a source; an id that AWS says is no secret.
+                let harmless = ["no-token", "credentials", "role-external-id"].contains(&name);
+                assert!(names_a_place || harmless, "--{name} of {} may take a secret", command.get_name());
+            }
+            open.extend(command.get_subcommands_mut().map(|below| below.clone()));
+        }
+        assert!(seen >= 9, "{seen}: the names are others now");
+        for line in [["--token", "x"], ["--api-key", "x"], ["--token-value", "x"], ["--api-key-value", "x"]] {
+            assert!(parsed(&line).is_err(), "{line:?}");
+        }
     }
 
     #[test]

@@ -4,15 +4,16 @@ use std::{io, process::ExitCode, sync::Arc, time::Duration};
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::hardening;
 use crate::{
-    admin::{Admin, Health},
+    admin::{self, Admin, Health},
     config::Config,
     credentials::Sources,
-    server::{BindError, Server, StartError},
+    server::{self, BindError, Server, StartError},
     telemetry,
 };
 
-/// How long the start waits for commands that print API keys.
+/// How long the start waits for commands that print API keys and the token.
 const KEY_WAIT: Duration = Duration::from_secs(2);
 
 /// The proxy cannot run.
@@ -59,10 +60,42 @@ impl From<StartError> for RunError {
 /// # Errors
 /// [`RunError`] when it cannot start.
 pub fn run(config: Config) -> Result<ExitCode, RunError> {
+    hardening::harden();
     let logging = telemetry::start(&config.log)?;
+    telemetry::log_panics();
+    warn(&config);
     let served = serve(&Arc::new(config));
     logging.finish();
     served.map(|()| ExitCode::SUCCESS)
+}
+
+/// What is allowed and yet worth a thought, each time it starts.
+fn warn(config: &Config) {
+    for exposed in &config.exposed {
+        tracing::warn!(
+            file = %exposed.path.display(),
+            hint = exposed.fix,
+            "{}; --strict makes this an error",
+            exposed.what
+        );
+    }
+    for (setting, address) in config.remote() {
+        if config.tls.is_none() || setting == "admin" {
+            tracing::warn!(
+                setting,
+                %address,
+                "other machines reach this address over plain HTTP: whoever can read their network reads requests, \
+                 answers and the token"
+            );
+        }
+        if config.guard.token.is_none() {
+            tracing::warn!(
+                setting,
+                %address,
+                "no token is asked for: whoever reaches this address calls your stages with your credentials and API key"
+            );
+        }
+    }
 }
 
 fn serve(config: &Arc<Config>) -> Result<(), RunError> {
@@ -74,10 +107,14 @@ fn serve(config: &Arc<Config>) -> Result<(), RunError> {
     let signing = config.stages.iter().filter(|stage| stage.signs());
     let keys = config.stages.iter().filter_map(|stage| stage.api_key.as_ref());
     let sources = Arc::new(Sources::start(signing.map(|stage| &stage.credentials), keys)?);
+    // A token that a file holds is known from here on; one that a command prints is waited for below.
+    let token = config.guard.token.as_ref().map(|from| sources.token(from));
     let health = Health::new(config, &sources);
+    let metrics = server::metrics(config);
+    let exposer = metrics.as_ref().map(|metrics| admin::exposer(config, &sources, metrics));
     let admin = match config.admin {
         Some(address) => Some(
-            Admin::start(address, Arc::clone(&health), &config.guard.allowed_hosts)
+            Admin::start(address, Arc::clone(&health), exposer, &config.guard.allowed_hosts)
                 .map_err(|source| RunError::Admin { address, source })?,
         ),
         None => None,
@@ -89,11 +126,14 @@ fn serve(config: &Arc<Config>) -> Result<(), RunError> {
             for key in config.stages.iter().filter_map(|stage| stage.api_key.as_ref()) {
                 sources.api_key(key).wait(KEY_WAIT).await;
             }
+            if let Some(token) = token {
+                token.wait(KEY_WAIT).await;
+            }
         };
         // One that takes longer is not waited for: its stage answers 503 until it has ended.
         let _in_time = tokio::time::timeout(KEY_WAIT, all).await;
     });
-    let server = Server::start(config, &sources)?;
+    let server = Server::start(config, &sources, metrics)?;
     announce(config, &server, admin.as_ref());
 
     let signal = runtime.block_on(async {
@@ -127,6 +167,10 @@ fn announce(config: &Config, server: &Server, admin: Option<&Admin>) {
     }
     if let Some(admin) = admin {
         tracing::info!(address = %admin.address(), "admin on http://{}", admin.address());
+    }
+    if let Some(certificate) = server.certificate() {
+        let (file, sha256) = (certificate.file.display(), &certificate.sha256);
+        tracing::info!(%file, sha256, "TLS for clients; the certificate's SHA-256 is {sha256}");
     }
     // Last, so that whoever waits for this line finds everything up.
     for bound in server.bound() {

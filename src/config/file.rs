@@ -5,9 +5,9 @@
 //! down. What is left is deserialized; an error names a place, the key at that place is noted and taken out, and it is
 //! tried again, until what is left is right.
 //!
-//! Values that are, or may be, secret are blanked in the text that errors show: all below `api_key`, all below a key
-//! that is not known (it may be `api_key` mistyped), a URL with a user in it, and, in a file that is not TOML, every
-//! value.
+//! Values that are, or may be, secret are blanked in the text that errors show: all below `api_key` and `token`, all
+//! below a key that is not known (it may be one of these mistyped), a URL with a user in it, and, in a file that is not
+//! TOML, every value.
 
 use std::{borrow::Cow, collections::BTreeSet, fs, ops::Range, path::Path, sync::Arc};
 
@@ -20,6 +20,7 @@ use toml::{
     Spanned,
     de::{DeTable, DeValue, Deserializer},
 };
+use zeroize::Zeroizing;
 
 use super::{
     error::{Kind, Mistake, Place, Problem, Text, nearest},
@@ -52,6 +53,14 @@ pub(super) struct File {
     pub(super) problems: Vec<Problem>,
 }
 
+impl File {
+    /// Whether an API key or a token is written in it.
+    pub(super) fn has_secret(&self) -> bool {
+        self.layer.guard.token.value.is_some()
+            || self.layer.stage.iter().flatten().any(|stage| stage.api_key.value.is_some())
+    }
+}
+
 /// Reads a file.
 ///
 /// # Errors
@@ -59,6 +68,7 @@ pub(super) struct File {
 pub(super) fn read(path: &Path) -> Result<File, Vec<Problem>> {
     let text = fs::read(path).map_err(|error| error.to_string()).and_then(|bytes| {
         String::from_utf8(bytes)
+            .map(Zeroizing::new)
             .map_err(|error| format!("it is not UTF-8 (at byte {})", error.utf8_error().valid_up_to()))
     });
     match text {
@@ -215,7 +225,9 @@ impl Walk {
     /// Whether the value has the kind that its field needs, as far as tables and lists of tables go.
     fn field(&mut self, field: &Field, value: &mut Spanned<DeValue<'_>>, path: &str) -> bool {
         let span = value.span();
-        if field.name == "api_key" || matches!(value.get_ref(), DeValue::String(text) if has_user(text)) {
+        if matches!(field.name, "api_key" | "token")
+            || matches!(value.get_ref(), DeValue::String(text) if has_user(text))
+        {
             self.mask(value);
         }
         let found = value.get_ref().type_str();

@@ -11,7 +11,7 @@ use confique::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    given::{API_KEY_VARIABLE, all_args, flag_of, variable_of},
+    given::{API_KEY_VARIABLE, TOKEN_VARIABLE, all_args, flag_of, variable_of},
     settings::{RouteSettings, Settings, SettingsLayer, StageSettings},
 };
 
@@ -143,6 +143,7 @@ fn collect(all: &mut Vec<Section>, heading: &str, prefix: &str, meta: &'static M
         }
         let variable = match key.as_str() {
             "stage.api_key.value" => Some(API_KEY_VARIABLE.to_owned()),
+            "guard.token.value" => Some(TOKEN_VARIABLE.to_owned()),
             _ => arg.and_then(variable_of),
         };
         let default = match kind {

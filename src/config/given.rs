@@ -13,6 +13,7 @@ use std::{
 
 use super::{
     error::{Kind, Mistake, Place, Problem},
+    guard::wrong_token,
     settings::{RouteLayer, SettingsLayer, StageLayer},
     values,
 };
@@ -24,6 +25,13 @@ use clap::{
 
 /// The variable that holds the API key itself. There is no flag like it: command lines are seen by other users.
 pub const API_KEY_VARIABLE: &str = "COUNTERSIGN_API_KEY";
+
+/// The variable that holds the token for callers itself; no flag either.
+pub const TOKEN_VARIABLE: &str = "COUNTERSIGN_TOKEN";
+
+/// Variables that hold a secret itself, with the setting that each is.
+const SECRETS: [(&str, &str); 2] =
+    [(API_KEY_VARIABLE, "stage.api_key.value"), (TOKEN_VARIABLE, "guard.token.value")];
 
 /// The id of `--stage`.
 pub(super) const WHICH_STAGE: &str = "which_stage";
@@ -288,8 +296,16 @@ fn from_environment(
     let (matches, bad) = parse_tolerantly(all.clone(), &arguments, None)?;
     problems.extend(bad.into_iter().map(|value| value.problem(true)));
     let mut source = Source::from_matches(&matches)?;
-    if get(API_KEY_VARIABLE).is_some() {
-        source.set.insert("stage.api_key.value".to_owned());
+    for (variable, key) in SECRETS {
+        if get(variable).is_some() {
+            source.set.insert(key.to_owned());
+        }
+    }
+    if let Some(token) = get(TOKEN_VARIABLE)
+        && let Some(mistake) = token.to_str().map_or_else(|| wrong_token("\0"), wrong_token)
+    {
+        let (place, key) = (Place::Variable(TOKEN_VARIABLE.to_owned()), "guard.token.value".to_owned());
+        problems.push(Problem { kind: Kind::Value, place, key, mistake });
     }
     problems.extend(mistyped(&all, environment));
     Ok(source)
@@ -307,8 +323,8 @@ fn get<'a>(environment: &'a [(OsString, OsString)], name: &str) -> Option<&'a Os
 /// Any other unknown name is let be: users name variables for keys as they like, and Kubernetes sets
 /// `COUNTERSIGN_SERVICE_HOST` and the like when a Service has our name.
 fn mistyped(all: &Command, environment: &[(OsString, OsString)]) -> Vec<Problem> {
-    let known: Vec<String> =
-        all.get_arguments().filter_map(variable_of).chain([API_KEY_VARIABLE.to_owned()]).collect();
+    let secrets = SECRETS.iter().map(|(variable, _)| (*variable).to_owned());
+    let known: Vec<String> = all.get_arguments().filter_map(variable_of).chain(secrets).collect();
     let unknown = environment.iter().filter_map(|(name, _)| name.to_str()).filter(|name| {
         name.starts_with(PREFIX) && !known.iter().any(|known| name.starts_with(known.as_str()))
     });

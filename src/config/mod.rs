@@ -12,7 +12,9 @@ mod error;
 mod file;
 mod generate;
 mod given;
+mod guard;
 mod host;
+mod permissions;
 mod resolve;
 mod settings;
 mod stage;
@@ -28,10 +30,14 @@ use http::{HeaderName, uri::Authority};
 
 pub use error::{Error, Kind, Mistake, Place, Problem, Text};
 pub use generate::{reference, schema};
-pub use given::{API_KEY_VARIABLE, BadValue, Given, parse_tolerantly, with_args};
+pub use given::{API_KEY_VARIABLE, BadValue, Given, TOKEN_VARIABLE, parse_tolerantly, with_args};
+pub use guard::{LONGEST_TOKEN, SHORTEST_TOKEN};
+pub use permissions::Exposed;
 pub use resolve::load;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use resolve::load_text;
 pub use settings::{Settings, StageSettings};
-pub use values::{Admin, Wait};
+pub use values::{Admin, Rate, TurnWait, Wait};
 
 use crate::{callers::Origin, secret::Secret};
 
@@ -40,8 +46,18 @@ use crate::{callers::Origin, secret::Secret};
 pub struct Config {
     /// Where the proxy takes requests; at least one.
     pub listen: Vec<Listen>,
-    /// Where health is served; `None` is `"off"`.
+    /// Where health and metrics are served; `None` is `"off"`.
     pub admin: Option<SocketAddr>,
+    /// Whether what happens is counted and served; never without `admin`.
+    pub metrics: bool,
+    /// The mode of Unix sockets' files.
+    pub unix_mode: u32,
+    /// Whether [`Config::exposed`] is an error: then it is empty.
+    pub strict: bool,
+    /// Files that others may read or write and should not.
+    pub exposed: Vec<Exposed>,
+    /// TLS on every TCP address of `listen`.
+    pub tls: Option<LocalTls>,
     /// Threads that serve requests and share nothing.
     pub workers: NonZeroUsize,
     /// Who may borrow the credentials.
@@ -56,6 +72,16 @@ pub struct Config {
     pub file: Option<PathBuf>,
 }
 
+impl Config {
+    /// The files that hold private keys, and that nobody but their owner should be able to read.
+    pub fn key_files(&self) -> impl Iterator<Item = &std::path::Path> {
+        self.tls.iter().filter_map(|tls| match tls {
+            LocalTls::SelfSigned => None,
+            LocalTls::Files { key, .. } => Some(key.as_path()),
+        })
+    }
+}
+
 /// An address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listen {
@@ -65,6 +91,20 @@ pub enum Listen {
     Unix(PathBuf),
 }
 
+/// Where the certificate comes from with which clients are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LocalTls {
+    /// Made by the program for this machine's own names, and kept.
+    SelfSigned,
+    /// PEM files: the certificate with its chain, and its private key.
+    Files {
+        /// The certificate, then those that lead to its root.
+        cert: PathBuf,
+        /// PKCS #8, PKCS #1 or SEC1.
+        key: PathBuf,
+    },
+}
+
 /// Who may borrow the credentials.
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
@@ -72,9 +112,13 @@ pub struct Guard {
     pub allowed_hosts: Vec<String>,
     /// Web pages of these origins may call, beside those that were served through the proxy.
     pub allowed_origins: Vec<Origin>,
+    /// Where the token comes from that every request must carry, if any.
+    pub token: Option<ApiKey>,
+    /// Users that may connect to Unix sockets; empty is whoever the file's mode lets in.
+    pub allowed_uids: Vec<u32>,
 }
 
-/// Bounds on what clients may take. All durations and sizes are positive.
+/// Bounds on what clients may take. Durations and sizes are positive, unless said otherwise.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Bytes of one request body. API Gateway takes 10 MiB.
@@ -85,10 +129,20 @@ pub struct Limits {
     pub buffer_wait: Duration,
     /// Open client connections.
     pub max_connections: usize,
+    /// Requests that are sent on and answered at the same time, of all clients together.
+    pub max_in_flight: usize,
+    /// How long a request waits for a place among these before 503; zero is not at all.
+    pub in_flight_wait: Duration,
     /// From a connection's first moment, or a request's first byte, to the end of the request head.
     pub header_timeout: Duration,
     /// Between two pieces of a request body.
     pub body_timeout: Duration,
+    /// Bytes a second, on average, once `body_timeout` has passed.
+    pub min_body_rate: u64,
+    /// A connection without a request.
+    pub idle_timeout: Duration,
+    /// An answer of which the client reads nothing.
+    pub write_timeout: Duration,
     /// How long requests under way may take to end after SIGINT or SIGTERM.
     pub drain_timeout: Duration,
 }
@@ -142,6 +196,31 @@ pub struct Stage {
     pub retry: Retry,
     /// The first that matches decides. Without one: IAM, and the API key when there is one.
     pub routes: Vec<Route>,
+    /// What may be called; `None` is everything.
+    pub allow: Option<Vec<LendRule>>,
+    /// What may not be called, also where `allow` names it.
+    pub deny: Vec<LendRule>,
+    /// Whether only GET, HEAD and OPTIONS may be called.
+    pub read_only: bool,
+    /// How often the stage may be called.
+    pub rate_limit: Option<RateLimit>,
+}
+
+impl Config {
+    /// Addresses that other machines reach, with the setting that names each.
+    pub fn remote(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> + '_ {
+        remote(&self.listen, self.admin)
+    }
+}
+
+/// See [`Config::remote`].
+fn remote(listen: &[Listen], admin: Option<SocketAddr>) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+    let listen = listen.iter().filter_map(|listen| match listen {
+        Listen::Tcp(address) => Some(("listen", *address)),
+        Listen::Unix(_) => None,
+    });
+    let all = listen.chain(admin.map(|address| ("admin", address)));
+    all.filter(|(_, address)| !address.ip().to_canonical().is_loopback())
 }
 
 impl Stage {
@@ -164,6 +243,13 @@ impl Stage {
 #[must_use]
 pub fn is_greedy(segment: &str) -> bool {
     matches!(segment, "*" | "**") || (segment.starts_with('{') && segment.ends_with("+}"))
+}
+
+/// Whether `read_only` lets this method pass: GET, HEAD and OPTIONS, the methods that ask for nothing to be changed (RFC
+/// 9110 section 9.2.1), without TRACE.
+#[must_use]
+pub fn is_read_only(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS")
 }
 
 /// See [`Stage::signs`].
@@ -236,7 +322,7 @@ pub struct Role {
     pub tags: BTreeMap<String, String>,
 }
 
-/// Where the API key comes from.
+/// Where the API key, or the token for callers, comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApiKey {
     /// Written in the configuration file itself.
@@ -267,6 +353,28 @@ pub enum Retry {
     Never,
     /// That, and GET, HEAD and OPTIONS cut before any answer.
     Safe,
+}
+
+/// A rule of what is lent out: requests with one of these methods whose local path below the mount matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LendRule {
+    /// In capitals, as they are sent; none is every method.
+    pub methods: Vec<String>,
+    /// As a [`Route`]'s.
+    pub path: String,
+}
+
+/// How often a stage may be called, by all clients together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// So many requests, at least one...
+    pub requests: u32,
+    /// ... in this time: a second, a minute or an hour.
+    pub per: Duration,
+    /// How many may come at once, at least one.
+    pub burst: u32,
+    /// How long a request waits for its turn before 429; zero is not at all.
+    pub wait: Duration,
 }
 
 /// One rule: requests whose local path below the mount matches need this.

@@ -12,7 +12,8 @@ use super::{
     Config, Error, Given, Guard, Limits, Listen, Log,
     error::{Kind, Mistake, Place, Problem, nearest},
     file::{self, File, Map},
-    given::{all_args, flag_of, variable_of},
+    given::{API_KEY_VARIABLE, TOKEN_VARIABLE, all_args, flag_of, variable_of},
+    permissions,
     settings::{Settings, SettingsLayer},
 };
 
@@ -27,9 +28,20 @@ pub fn load(given: &Given) -> Result<Config, Error> {
         Ok(file) => file,
         Err(problems) => return Err(Error::new(given.problems.iter().cloned().chain(problems).collect())),
     };
+    let has_secret = file.as_ref().is_some_and(File::has_secret);
     let mut config = resolve(given, file)?;
     config.file = path.cloned();
+    config.exposed = permissions::exposed(&config, has_secret);
+    if config.strict && !config.exposed.is_empty() {
+        return Err(Error::new(config.exposed.into_iter().map(Problem::from).collect()));
+    }
     Ok(config)
+}
+
+/// As [`load`] when the file at `path` holds `text`; nothing is read.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn load_text(given: &Given, path: &std::path::Path, text: &str) -> Result<Config, Error> {
+    resolve(given, Some(file::parse(path, text).map_err(Error::new)?))
 }
 
 pub(super) fn resolve(given: &Given, file: Option<File>) -> Result<Config, Error> {
@@ -41,13 +53,15 @@ pub(super) fn resolve(given: &Given, file: Option<File>) -> Result<Config, Error
         }
         None => (SettingsLayer::empty(), None),
     };
-    let layer = given.flags.settings.clone();
-    let layer = layer.with_fallback(given.variables.settings.clone()).with_fallback(file_layer);
+    let mut resolver = Resolver { given, map, broken: broken(&problems), problems };
+    let layers = [given.flags.settings.clone(), given.variables.settings.clone(), file_layer];
+    let [flags, variables, file_layer] = resolver.one_source_of_token(layers);
+    let layer = flags.with_fallback(variables).with_fallback(file_layer);
     let settings = Settings::from_layer(layer.with_fallback(SettingsLayer::default_values()))
         .expect("every setting has a default or is optional");
 
-    let mut resolver = Resolver { given, map, broken: broken(&problems), problems };
-    resolver.listeners(&settings);
+    let token = resolver.guard(&settings);
+    resolver.listeners(&settings, token.is_some());
     resolver.limits(&settings);
     resolver.log(&settings);
     let stages = resolver.stages(&settings.stage);
@@ -58,18 +72,30 @@ pub(super) fn resolve(given: &Given, file: Option<File>) -> Result<Config, Error
     Ok(Config {
         listen: settings.listen,
         admin: settings.admin.0,
+        metrics: settings.metrics && settings.admin.0.is_some(),
+        unix_mode: settings.unix_mode.0,
+        strict: settings.strict,
+        exposed: Vec::new(),
+        tls: settings.tls,
         workers: settings.workers.0,
         guard: Guard {
             allowed_hosts: settings.guard.allowed_hosts.into_iter().map(|host| host.0).collect(),
             allowed_origins: settings.guard.allowed_origins.into_iter().map(|origin| origin.0).collect(),
+            token,
+            allowed_uids: settings.guard.allowed_uids.into_iter().map(|uid| uid.0).collect(),
         },
         limits: Limits {
             max_body: limits.max_body.0,
             max_buffered: limits.max_buffered.0,
             buffer_wait: limits.buffer_wait.0,
             max_connections: limits.max_connections.0.get(),
+            max_in_flight: limits.max_in_flight.0.get(),
+            in_flight_wait: limits.in_flight_wait.0,
             header_timeout: limits.header_timeout.0,
             body_timeout: limits.body_timeout.0,
+            min_body_rate: limits.min_body_rate.0,
+            idle_timeout: limits.idle_timeout.0,
+            write_timeout: limits.write_timeout.0,
             drain_timeout: limits.drain_timeout.0,
         },
         log: Log { format: settings.log.format, filter: settings.log.filter, access: settings.log.access },
@@ -128,11 +154,14 @@ impl Resolver<'_> {
         match arg {
             Some(arg) if is_flag => Some(Place::Flag(flag_of(arg))),
             Some(arg) => variable_of(arg).map(Place::Variable),
-            None => Some(Place::Variable(super::given::API_KEY_VARIABLE.to_owned())),
+            None => {
+                let variable = if id.starts_with("guard.") { TOKEN_VARIABLE } else { API_KEY_VARIABLE };
+                Some(Place::Variable(variable.to_owned()))
+            }
         }
     }
 
-    fn listeners(&mut self, settings: &Settings) {
+    fn listeners(&mut self, settings: &Settings, has_token: bool) {
         if settings.listen.is_empty() && !self.is_broken("listen") {
             let mistake =
                 Mistake::new("there is no address to listen on").fix("leave it out for 127.0.0.1:8080");
@@ -145,16 +174,8 @@ impl Resolver<'_> {
         let addresses: Vec<_> = tcp.chain(settings.admin.0.map(|address| ("admin", address))).collect();
         for (i, &(key, address)) in addresses.iter().enumerate() {
             let ip = address.ip().to_canonical();
-            if !ip.is_loopback() && !settings.guard.allow_remote && !self.is_broken("guard.allow_remote") {
-                let mistake = Mistake::new(format!(
-                    "{address} is reached by other machines, and whoever reaches it calls your stages with your \
-                     credentials and API key"
-                ));
-                let fix = format!(
-                    "write \"127.0.0.1:{}\", or set guard.allow_remote = true (--allow-remote) if that is what you want",
-                    address.port()
-                );
-                self.report(Kind::Unsafe, self.place(key), key, mistake.fix(fix));
+            if !ip.is_loopback() {
+                self.remote(settings, key, address, has_token);
             }
             let taken = addresses[..i].iter().find(|(_, other)| {
                 let wide = |ip: IpAddr| ip.is_unspecified();

@@ -15,10 +15,10 @@ use confique::Layer as _;
 use schemars::JsonSchema;
 
 use super::{
-    Auth, CredentialSource, Listen, LogFormat, Retry, StageUrl,
+    Auth, CredentialSource, LendRule, Listen, LocalTls, LogFormat, Retry, StageUrl,
     values::{
-        Admin, AllowedHost, AllowedOrigin, CommandLine, Count, HostPort, Lifetime, Mount, OneOrMany, Region,
-        SessionTags, SignedHeader, Size, Wait, one_or_many, secret,
+        Admin, AllowedHost, AllowedOrigin, CommandLine, Count, HostPort, Lifetime, Mount, OneOrMany, Rate,
+        Region, SessionTags, SignedHeader, Size, SocketMode, TurnWait, Uid, Wait, one_or_many, secret,
     },
 };
 use crate::secret::Secret;
@@ -33,18 +33,52 @@ pub struct Settings {
     /// Where requests are taken: `127.0.0.1:8080`, `[::1]:8080` or `unix:/path`.
     ///
     /// `localhost` is read as 127.0.0.1, and port 0 picks a free port. The flag may be repeated, the file may give
-    /// a list. An address that other machines reach needs `guard.allow_remote`.
+    /// a list. An address that other machines reach needs `guard.allow_remote`, and `guard.token` or `guard.no_token`.
     #[config(default = ["127.0.0.1:8080"], deserialize_with = one_or_many)]
     #[config(layer_attr(arg(id = "listen", value_name = "ADDRESS", value_delimiter = ',')))]
     #[config(layer_attr(schemars(with = "Option<OneOrMany<Listen>>")))]
     pub listen: Vec<Listen>,
 
-    /// Where health is served, or `off`.
+    /// Where health and metrics are served, or `off`.
     ///
-    /// Port 0 picks a free port. An address that other machines reach needs `guard.allow_remote`.
+    /// Port 0 picks a free port. An address that other machines reach needs `guard.allow_remote`, and `guard.token` or
+    /// `guard.no_token`; health itself is served without a token.
     #[config(default = "127.0.0.1:8081")]
     #[config(layer_attr(arg(id = "admin", value_name = "ADDRESS")))]
     pub admin: Admin,
+
+    /// Whether what happens is counted, for `/metrics` on the admin address.
+    ///
+    /// docs/metrics.md lists what is. Without an admin address nothing is counted.
+    #[config(default = true)]
+    #[config(layer_attr(arg(
+        id = "metrics", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true"
+    )))]
+    pub metrics: bool,
+
+    /// The mode of Unix sockets. `0660` lets the group connect as well.
+    #[config(default = "0600")]
+    #[config(layer_attr(arg(id = "unix_mode", value_name = "MODE")))]
+    pub unix_mode: SocketMode,
+
+    /// Refuse to start when others may read a file that holds a secret, or write the configuration file.
+    ///
+    /// Without it that is a warning.
+    #[config(default = false)]
+    #[config(layer_attr(arg(
+        id = "strict", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true"
+    )))]
+    pub strict: bool,
+
+    /// TLS for clients on every TCP address of `listen`: `self-signed`, or a certificate and its key in PEM files.
+    ///
+    /// The file takes `{ cert = "cert.pem", key = "key.pem" }`, the flag `cert.pem,key.pem`. With `self-signed` both
+    /// are made for localhost and the loopback addresses, and kept below `$XDG_STATE_HOME` or `~/.local/state`; the
+    /// start prints the certificate's SHA-256. Unix sockets and `admin` stay plain.
+    #[config(layer_attr(arg(id = "tls", value_name = "SELF-SIGNED|CERT,KEY")))]
+    pub tls: Option<LocalTls>,
 
     /// Threads that serve requests; each has its own connections to the stages.
     #[config(default = 1)]
@@ -96,13 +130,70 @@ pub struct GuardSettings {
     #[config(layer_attr(arg(id = "guard.allowed_origins", value_name = "ORIGIN", value_delimiter = ',')))]
     pub allowed_origins: Vec<AllowedOrigin>,
 
-    /// Allow addresses that other machines reach: whoever reaches them calls the stages with your credentials.
+    /// A secret that every request must carry: exactly one of `env`, `file`, `command` and `value`.
+    #[config(nested)]
+    #[config(layer_attr(command(flatten)))]
+    #[config(layer_attr(schemars(default = "TokenLayer::empty")))]
+    pub token: TokenSettings,
+
+    /// Ask for no token at an address that other machines reach: whoever reaches it calls your stages as you.
+    ///
+    /// Only where the network lets nobody else near, as within a pod.
+    #[config(default = false)]
+    #[config(layer_attr(arg(
+        id = "guard.no_token", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", help_heading = "Guard"
+    )))]
+    pub no_token: bool,
+
+    /// User ids that may connect to a Unix socket, beside its mode; yours too, if this is set.
+    #[config(default = [])]
+    #[config(layer_attr(arg(
+        id = "guard.allowed_uids",
+        value_name = "UID",
+        value_delimiter = ',',
+        help_heading = "Guard"
+    )))]
+    pub allowed_uids: Vec<Uid>,
+
+    /// Allow addresses that other machines reach: whoever reaches them, and has the token, calls the stages with your
+    /// credentials.
     #[config(default = false)]
     #[config(layer_attr(arg(
         id = "guard.allow_remote", value_name = "BOOL", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true"
+        default_missing_value = "true", help_heading = "Guard"
     )))]
     pub allow_remote: bool,
+}
+
+/// A secret that every request must carry: exactly one of these says where it comes from.
+///
+/// It has at least 16 characters; `openssl rand -hex 32` makes one. A client sends it as `X-Countersign-Token`,
+/// `Authorization: Bearer`, the password of `Authorization: Basic`, the same in `Proxy-Authorization`, or as its
+/// `x-api-key`. It never reaches the stage.
+#[derive(Debug, Clone, confique::Config)]
+#[config(layer_attr(derive(Debug, Clone, clap::Args, JsonSchema)))]
+#[config(layer_attr(serde(deny_unknown_fields)))]
+#[config(layer_attr(schemars(rename = "Token")))]
+#[config(layer_attr(command(next_help_heading = "Token")))]
+pub struct TokenSettings {
+    /// The environment variable that holds the token.
+    #[config(layer_attr(arg(id = "guard.token.env", long = "token-env", value_name = "VARIABLE")))]
+    pub env: Option<String>,
+
+    /// A file that holds the token; it is read again when it changes.
+    #[config(layer_attr(arg(id = "guard.token.file", long = "token-file", value_name = "FILE")))]
+    pub file: Option<PathBuf>,
+
+    /// A command that prints the token; no shell runs it. In the file a list of words, as a flag one text.
+    #[config(layer_attr(arg(id = "guard.token.command", long = "token-command", value_name = "COMMAND")))]
+    pub command: Option<CommandLine>,
+
+    /// The token itself. There is no flag for it: other users of the machine see command lines.
+    #[config(deserialize_with = secret)]
+    #[config(layer_attr(arg(skip)))]
+    #[config(layer_attr(schemars(with = "Option<String>")))]
+    pub value: Option<Secret>,
 }
 
 /// Bounds on what clients may take.
@@ -127,10 +218,22 @@ pub struct LimitSettings {
     #[config(layer_attr(arg(id = "limits.buffer_wait", value_name = "TIME")))]
     pub buffer_wait: Wait,
 
-    /// Open client connections.
+    /// Open client connections. One more takes the place of the one that has been idle longest, or waits.
     #[config(default = 10000)]
     #[config(layer_attr(arg(id = "limits.max_connections", value_name = "N")))]
     pub max_connections: Count,
+
+    /// Requests that are sent on and answered at the same time, of all clients together; further ones wait in line.
+    ///
+    /// An answer that streams keeps its place until it has ended.
+    #[config(default = 10000)]
+    #[config(layer_attr(arg(id = "limits.max_in_flight", value_name = "N")))]
+    pub max_in_flight: Count,
+
+    /// How long a request waits for a place among `max_in_flight` before it is answered 503; `0s` is not at all.
+    #[config(default = "10s")]
+    #[config(layer_attr(arg(id = "limits.in_flight_wait", value_name = "TIME")))]
+    pub in_flight_wait: TurnWait,
 
     /// How long a client may take to send the head of a request.
     #[config(default = "10s")]
@@ -141,6 +244,25 @@ pub struct LimitSettings {
     #[config(default = "30s")]
     #[config(layer_attr(arg(id = "limits.body_timeout", value_name = "TIME")))]
     pub body_timeout: Wait,
+
+    /// Bytes a second that a request body must come with on average, once `body_timeout` has passed.
+    #[config(default = "256B")]
+    #[config(layer_attr(arg(id = "limits.min_body_rate", value_name = "SIZE")))]
+    pub min_body_rate: Size,
+
+    /// How long a client's connection may be open without a request.
+    #[config(default = "5m")]
+    #[config(layer_attr(arg(
+        id = "limits.idle_timeout",
+        long = "client-idle-timeout",
+        value_name = "TIME"
+    )))]
+    pub idle_timeout: Wait,
+
+    /// How long a client may read nothing of an answer that is there for it.
+    #[config(default = "5m")]
+    #[config(layer_attr(arg(id = "limits.write_timeout", value_name = "TIME")))]
+    pub write_timeout: Wait,
 
     /// How long requests under way may take to end after SIGINT or SIGTERM.
     #[config(default = "25s")]
@@ -252,6 +374,45 @@ pub struct StageSettings {
     #[config(layer_attr(arg(id = "stage.retry", value_name = "RULE", help_heading = "Stage")))]
     pub retry: Retry,
 
+    /// What may be called: methods and a path, `GET /orders/*`, `GET|HEAD /status`, `* /health`; by itself everything.
+    ///
+    /// What no rule names is answered 403. Paths are written as those of routes, and lie below the mount. A path that
+    /// servers may read in several ways (`%2F`, `;`, escapes within escapes) must be allowed in each of them.
+    #[config(layer_attr(arg(
+        id = "stage.allow",
+        value_name = "RULE",
+        value_delimiter = ',',
+        help_heading = "Stage"
+    )))]
+    pub allow: Option<Vec<LendRule>>,
+
+    /// What may not be called, also where `allow` names it; written as there.
+    ///
+    /// A path that servers may read in several ways is refused when one of them is denied. Capitals make no difference
+    /// here.
+    #[config(default = [])]
+    #[config(layer_attr(arg(
+        id = "stage.deny",
+        value_name = "RULE",
+        value_delimiter = ',',
+        help_heading = "Stage"
+    )))]
+    pub deny: Vec<LendRule>,
+
+    /// Only GET, HEAD and OPTIONS may be called; `allow` and `deny` narrow that further.
+    #[config(default = false)]
+    #[config(layer_attr(arg(
+        id = "stage.read_only", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", help_heading = "Stage"
+    )))]
+    pub read_only: bool,
+
+    /// How often the stage may be called, by all clients together.
+    #[config(nested)]
+    #[config(layer_attr(command(flatten)))]
+    #[config(layer_attr(schemars(default = "RateLimitLayer::empty")))]
+    pub rate_limit: RateLimitSettings,
+
     /// What each route asks for; the first that matches decides. Flag: `/auth/api-key=api-key`.
     ///
     /// Without rules every route is signed (`iam`), and gets the API key when there is one. In the file these are
@@ -359,6 +520,26 @@ pub struct TimeoutSettings {
     pub idle: Wait,
 }
 
+/// How often a stage may be called, by all clients together: a bucket of `burst` requests that fills up at `rate`.
+#[derive(Debug, Clone, confique::Config)]
+#[config(layer_attr(derive(Debug, Clone, clap::Args, JsonSchema)))]
+#[config(layer_attr(serde(deny_unknown_fields)))]
+#[config(layer_attr(schemars(rename = "RateLimit")))]
+#[config(layer_attr(command(next_help_heading = "Rate limit")))]
+pub struct RateLimitSettings {
+    /// Requests in a second, a minute or an hour: `10/s`, `100/m`, `1000/h`; by itself there is no limit.
+    #[config(layer_attr(arg(id = "stage.rate_limit.rate", long = "rate-limit", value_name = "RATE")))]
+    pub rate: Option<Rate>,
+
+    /// How many may come at once; by itself what `rate` gives in a second, at least one.
+    #[config(layer_attr(arg(id = "stage.rate_limit.burst", long = "rate-burst", value_name = "N")))]
+    pub burst: Option<Count>,
+
+    /// How long a request waits for its turn before it is answered 429; by itself `1s`, and `0s` is not at all.
+    #[config(layer_attr(arg(id = "stage.rate_limit.wait", long = "rate-wait", value_name = "TIME")))]
+    pub wait: Option<TurnWait>,
+}
+
 /// One rule of a stage: what requests to a path need.
 #[derive(Debug, Clone, confique::Config)]
 #[config(layer_attr(derive(Debug, Clone, JsonSchema)))]
@@ -379,9 +560,12 @@ pub type SettingsLayer = <Settings as confique::Config>::Layer;
 pub type StageLayer = <StageSettings as confique::Config>::Layer;
 /// What one source says of a stage's API key.
 pub type ApiKeyLayer = <ApiKeySettings as confique::Config>::Layer;
+/// What one source says of the token for callers.
+pub type TokenLayer = <TokenSettings as confique::Config>::Layer;
 type GuardLayer = <GuardSettings as confique::Config>::Layer;
 type LimitLayer = <LimitSettings as confique::Config>::Layer;
 type LogLayer = <LogSettings as confique::Config>::Layer;
+type RateLimitLayer = <RateLimitSettings as confique::Config>::Layer;
 type RoleLayer = <RoleSettings as confique::Config>::Layer;
 type TimeoutLayer = <TimeoutSettings as confique::Config>::Layer;
 /// What one source says of one route.

@@ -1,4 +1,5 @@
-//! The API key: from the configuration, a variable, a file that may be replaced, or a command.
+//! The API key, and the token for callers: from the configuration, a variable, a file that may be replaced, or a
+//! command.
 //!
 //! What was good stays in use: a file that vanishes, is empty for a moment or holds rubbish keeps the key that it held
 //! before, and the problem says so.
@@ -16,7 +17,11 @@ use super::{
     problem::{Kind, Problem},
     watch::stamp,
 };
-use crate::{config::ApiKey, secret::Secret, telemetry};
+use crate::{
+    config::{ApiKey, LONGEST_TOKEN, SHORTEST_TOKEN},
+    secret::Secret,
+    telemetry,
+};
 
 /// How often a file is looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -28,9 +33,26 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// A file that is longer is not a key.
 const LONGEST_FILE: u64 = 64 * 1024;
 
-/// What one API key's source holds now.
+/// What a secret is for: the words of its messages, and how long it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    ApiKey,
+    Token,
+}
+
+impl Purpose {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::ApiKey => "API key",
+            Self::Token => "token",
+        }
+    }
+}
+
+/// What one source of an API key or token holds now.
 #[derive(Debug)]
 pub struct CurrentKey {
+    purpose: Purpose,
     /// Marked sensitive, so that its `Debug` shows nothing.
     key: ArcSwapOption<HeaderValue>,
     problem: ArcSwapOption<Problem>,
@@ -38,11 +60,12 @@ pub struct CurrentKey {
 }
 
 impl CurrentKey {
-    pub(super) fn new() -> Self {
-        Self { key: ArcSwapOption::empty(), problem: ArcSwapOption::empty(), tries: watch::Sender::new(0) }
+    pub(super) fn new(purpose: Purpose) -> Self {
+        let (key, problem) = (ArcSwapOption::empty(), ArcSwapOption::empty());
+        Self { purpose, key, problem, tries: watch::Sender::new(0) }
     }
 
-    /// The value of `x-api-key`, marked sensitive. Takes no lock and never waits.
+    /// The key or token as a header's value, marked sensitive. Takes no lock and never waits.
     pub fn load(&self) -> Guard<Option<Arc<HeaderValue>>> {
         self.key.load()
     }
@@ -67,7 +90,8 @@ impl CurrentKey {
                     self.key.store(Some(Arc::new(key)));
                 }
                 if self.problem.swap(None).is_some() {
-                    tracing::info!(target: "countersign::credentials", "the API key is ready");
+                    let name = self.purpose.name();
+                    tracing::info!(target: "countersign::credentials", "the {name} is ready");
                 }
             }
             Err(problem) => {
@@ -78,7 +102,8 @@ impl CurrentKey {
                         problem = problem.message(),
                         hint = problem.hint(),
                         kept = self.key.load().is_some(),
-                        "no new API key"
+                        "no new {}",
+                        self.purpose.name()
                     );
                 }
             }
@@ -88,17 +113,20 @@ impl CurrentKey {
 
     /// What can be known without waiting: all sources but a command.
     pub(super) fn read_now(&self, from: &ApiKey, environment: &Environment) {
+        let what = self.purpose.name();
         match from {
-            ApiKey::Value(secret) => self.set(header(secret.expose(), "the API key in the configuration")),
+            ApiKey::Value(secret) => {
+                self.set(self.header(secret.expose(), &format!("the {what} in the configuration")));
+            }
             ApiKey::Env(name) => self.set(match environment.get(name) {
-                Some(value) => header(&value, &format!("the API key in {name}")),
+                Some(value) => self.header(&value, &format!("the {what} in {name}")),
                 None => Err(Problem::new(
                     Kind::Nothing,
-                    format!("the API key's variable {name} is not set"),
+                    format!("the {what}'s variable {name} is not set"),
                     format!("set {name} where countersign runs"),
                 )),
             }),
-            ApiKey::File(path) => self.set(read_file(path)),
+            ApiKey::File(path) => self.set(self.read_file(path)),
             ApiKey::Command(_) => {}
         }
     }
@@ -117,7 +145,7 @@ impl CurrentKey {
             time::sleep(TICK).await;
             let now = stamp(path);
             if now != seen {
-                self.set(read_file(path));
+                self.set(self.read_file(path));
                 seen = now;
             }
         }
@@ -126,7 +154,7 @@ impl CurrentKey {
     async fn run_until_it_works(&self, words: &[String]) {
         let mut pause = FIRST_PAUSE;
         loop {
-            let outcome = run(words).await;
+            let outcome = self.run(words).await;
             let done = outcome.is_ok();
             self.set(outcome);
             if done {
@@ -136,63 +164,73 @@ impl CurrentKey {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
-}
 
-async fn run(words: &[String]) -> Result<HeaderValue, Problem> {
-    let (program, arguments) =
-        words.split_first().map_or(("", words), |(first, rest)| (first.as_str(), rest));
-    let mut command = tokio::process::Command::new(program);
-    command.args(arguments);
-    let printed = command::output(command, COMMAND_LIMIT).await.map_err(|failed| {
-        Problem::new(
-            Kind::Command,
-            format!("the API key's command `{program}` {failed}"),
-            "run it by hand to see its errors, which are kept out of this message; it is tried again by itself",
-        )
-    })?;
-    let first = printed.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    header(&text(first), &format!("what the API key's command `{program}` prints"))
-}
+    async fn run(&self, words: &[String]) -> Result<HeaderValue, Problem> {
+        let (program, arguments) =
+            words.split_first().map_or(("", words), |(first, rest)| (first.as_str(), rest));
+        let what = self.purpose.name();
+        let mut command = tokio::process::Command::new(program);
+        command.args(arguments);
+        let printed = command::output(command, COMMAND_LIMIT).await.map_err(|failed| {
+            Problem::new(
+                Kind::Command,
+                format!("the {what}'s command `{program}` {failed}"),
+                "run it by hand to see its errors, which are kept out of this message; it is tried again by itself",
+            )
+        })?;
+        let first = printed.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        self.header(&text(first), &format!("what the {what}'s command `{program}` prints"))
+    }
 
-fn read_file(path: &Path) -> Result<HeaderValue, Problem> {
-    let read = || {
-        let metadata = std::fs::metadata(path)?;
-        if metadata.is_dir() {
-            return Err(std::io::ErrorKind::IsADirectory.into());
+    fn read_file(&self, path: &Path) -> Result<HeaderValue, Problem> {
+        let read = || {
+            let metadata = std::fs::metadata(path)?;
+            if metadata.is_dir() {
+                return Err(std::io::ErrorKind::IsADirectory.into());
+            }
+            if metadata.len() > LONGEST_FILE {
+                return Err(std::io::ErrorKind::FileTooLarge.into());
+            }
+            std::fs::read(path)
+        };
+        let bytes = Zeroizing::new(read().map_err(|error| Problem::unreadable(path, &error))?);
+        self.header(&text(&bytes), &format!("the {} in {}", self.purpose.name(), path.display()))
+    }
+
+    /// Makes the header's value. Both are printable ASCII without white space. API Gateway's keys have 20 to 128
+    /// characters, but other services and emulators take shorter ones.
+    fn header(&self, text: &str, whence: &str) -> Result<HeaderValue, Problem> {
+        let text = text.trim();
+        if text.is_empty() {
+            let hint = format!("put the {} there", self.purpose.name());
+            return Err(Problem::new(Kind::Malformed, format!("{whence} is empty"), hint));
         }
-        if metadata.len() > LONGEST_FILE {
-            return Err(std::io::ErrorKind::FileTooLarge.into());
+        if self.purpose == Purpose::Token && !(SHORTEST_TOKEN..=LONGEST_TOKEN).contains(&text.len()) {
+            let wrong = if text.len() < SHORTEST_TOKEN { "short: it could be guessed" } else { "long" };
+            return Err(Problem::new(
+                Kind::Malformed,
+                format!("{whence} is too {wrong}"),
+                format!("a token has {SHORTEST_TOKEN} to {LONGEST_TOKEN} characters: openssl rand -hex 32"),
+            ));
         }
-        std::fs::read(path)
-    };
-    let bytes = Zeroizing::new(read().map_err(|error| Problem::unreadable(path, &error))?);
-    header(&text(&bytes), &format!("the API key in {}", path.display()))
+        let fits = text.bytes().all(|byte| byte.is_ascii_graphic());
+        match HeaderValue::from_str(text) {
+            Ok(mut value) if fits => {
+                value.set_sensitive(true);
+                Ok(value)
+            }
+            _ => Err(Problem::new(
+                Kind::Malformed,
+                format!("{whence} cannot be put into a header"),
+                "it must be one line of printable ASCII without white space inside",
+            )),
+        }
+    }
 }
 
 /// The text of it, or nothing when it is not UTF-8, which no key is.
 fn text(bytes: &[u8]) -> Zeroizing<String> {
     Zeroizing::new(std::str::from_utf8(bytes).unwrap_or("\0").to_owned())
-}
-
-/// Makes the header's value. An API key is printable ASCII without white space (API Gateway: 20 to 128 characters;
-/// other services and emulators take shorter ones).
-fn header(text: &str, whence: &str) -> Result<HeaderValue, Problem> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Err(Problem::new(Kind::Malformed, format!("{whence} is empty"), "put the key there"));
-    }
-    let fits = text.bytes().all(|byte| byte.is_ascii_graphic());
-    match HeaderValue::from_str(text) {
-        Ok(mut value) if fits => {
-            value.set_sensitive(true);
-            Ok(value)
-        }
-        _ => Err(Problem::new(
-            Kind::Malformed,
-            format!("{whence} cannot be put into a header"),
-            "it must be one line of printable ASCII without white space inside",
-        )),
-    }
 }
 
 #[cfg(test)]
@@ -204,7 +242,7 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use super::{CurrentKey, Kind};
+    use super::{CurrentKey, Kind, Purpose};
     use crate::{
         config::ApiKey,
         credentials::{Sources, environment::Environment},
@@ -239,7 +277,7 @@ mod tests {
     fn values_and_variables_are_read_at_once_and_never_shown() {
         let environment = Environment::of(&[("KEY", " k3y\n"), ("BAD", "sp ace")]);
         let read = |from: ApiKey| {
-            let key = CurrentKey::new();
+            let key = CurrentKey::new(Purpose::ApiKey);
             key.read_now(&from, &environment);
             key
         };
@@ -256,6 +294,24 @@ mod tests {
         assert!(absent.problem().unwrap().message().contains("ABSENT"));
         let hidden = read(ApiKey::Value(Secret::new("hun\nter2")));
         assert!(hidden.load().is_none() && !hidden.problem().unwrap().to_string().contains("hun"));
+    }
+
+    #[test]
+    fn a_token_that_can_be_guessed_is_none() {
+        let (short, long) = ("0123456789abcde", "x".repeat(513));
+        let environment = Environment::of(&[("SHORT", short), ("LONG", &long), ("GOOD", "0123456789abcdef")]);
+        for (name, part) in [("SHORT", "too short"), ("LONG", "too long"), ("ABSENT", "not set")] {
+            let token = CurrentKey::new(Purpose::Token);
+            token.read_now(&ApiKey::Env(name.into()), &environment);
+            let problem = token.problem().unwrap();
+            assert!(token.load().is_none() && problem.message().contains(part), "{problem}");
+            assert!(!problem.to_string().contains(short));
+        }
+        let token = CurrentKey::new(Purpose::Token);
+        token.read_now(&ApiKey::Env("GOOD".into()), &environment);
+        assert_eq!(held(&token).as_deref(), Some("0123456789abcdef"));
+        assert!(telemetry::is_hidden("0123456789abcdef"), "from the log");
+        assert!(!format!("{token:?} {token:#?}").contains("0123456789abcdef"));
     }
 
     #[test]
@@ -279,6 +335,28 @@ mod tests {
         fs::write(&path, "other").unwrap();
         until("the new key", || held(&key).as_deref() == Some("other"));
         assert!(key.problem().is_none());
+    }
+
+    #[test]
+    fn sources_show_no_secret_in_any_debug() {
+        let (key, token) = ("canary-key-0123456789", "canary-token-0123456789");
+        let path = directory("debug").join("key");
+        fs::write(&path, key).unwrap();
+        let keys = [ApiKey::Value(Secret::new(key)), ApiKey::File(path)];
+        let sources = Sources::start([], &keys).unwrap();
+        let held_token = sources.token(&ApiKey::Value(Secret::new(token)));
+        assert_eq!(held(&held_token).as_deref(), Some(token));
+        assert_eq!(held(&sources.api_key(&keys[1])).as_deref(), Some(key));
+        let credentials = aws_credential_types::Credentials::new(
+            "AKIDEXAMPLE",
+            "canary-secret",
+            Some("canary-session".to_owned()),
+            None,
+            "test",
+        );
+        let shown =
+            format!("{sources:?} {sources:#?} {held_token:?} {held_token:#?} {credentials:?} {keys:?}");
+        assert!(!shown.contains("canary") && shown.contains("hidden"), "{shown}");
     }
 
     #[cfg(unix)]

@@ -142,6 +142,10 @@ pub struct Current {
     login_wanted: AtomicBool,
     /// Seconds to add to this machine's time, by a gateway's clock.
     offset: AtomicI64,
+    /// Attempts by how they ended.
+    fetched: AtomicU64,
+    hiccups: AtomicU64,
+    failed: AtomicU64,
 }
 
 impl Current {
@@ -156,6 +160,9 @@ impl Current {
             asked: AtomicU64::new(0),
             login_wanted: AtomicBool::new(false),
             offset: AtomicI64::new(0),
+            fetched: AtomicU64::new(0),
+            hiccups: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
         }
     }
 
@@ -328,7 +335,24 @@ impl Current {
         self.problem.store(Some(Arc::new(problem)));
     }
 
+    /// How often the source was asked, by how that ended: it gave credentials; it failed in a way that may pass by
+    /// itself; it failed until somebody mends something.
+    #[must_use]
+    pub fn outcomes(&self) -> [(&'static str, u64); 3] {
+        let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        [("fetched", count(&self.fetched)), ("hiccup", count(&self.hiccups)), ("failed", count(&self.failed))]
+    }
+
     fn ended(&self, outcome: Outcome) {
+        let count = match outcome {
+            Outcome::Pending => None,
+            Outcome::Fetched => Some(&self.fetched),
+            Outcome::Hiccup => Some(&self.hiccups),
+            Outcome::Failed => Some(&self.failed),
+        };
+        if let Some(count) = count {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
         self.attempts.send_modify(|(count, last)| {
             *count += 1;
             *last = outcome;

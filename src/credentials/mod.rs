@@ -20,7 +20,7 @@
 //! | `login.rs` | has a person log in, where the configuration says how |
 //! | `watch.rs`, `environment.rs` | files that change, variables that name them |
 //! | `problem.rs`, `diagnose.rs` | what is wrong, in words that hold no secret |
-//! | `api_key.rs` | the API key |
+//! | `api_key.rs` | the API key, and the token for callers |
 
 mod api_key;
 mod clock;
@@ -57,11 +57,14 @@ pub use self::{
     current::{Current, Identity},
     problem::{Kind, Problem},
 };
-use self::{environment::Environment, refresh::Refresher, source::Source};
+use self::{api_key::Purpose, environment::Environment, refresh::Refresher, source::Source};
 use crate::config;
 
 /// How long the thread waits at its end for a name resolution or a file that cannot be interrupted.
 const LAST_WAIT: Duration = Duration::from_millis(200);
+
+/// A key's source, and the task that follows it.
+type KeySource = (Purpose, config::ApiKey, Arc<CurrentKey>, AbortHandle);
 
 /// All sources, and the thread that keeps them fresh. Dropping it ends the thread; what was read stays readable.
 #[derive(Debug)]
@@ -72,7 +75,7 @@ pub struct Sources {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
     identities: Mutex<HashMap<config::Credentials, (Arc<Current>, AbortHandle)>>,
-    keys: Mutex<Vec<(config::ApiKey, Arc<CurrentKey>, AbortHandle)>>,
+    keys: Mutex<Vec<KeySource>>,
     clocks: Mutex<HashMap<String, Arc<Clock>>>,
 }
 
@@ -129,6 +132,12 @@ impl Sources {
         current
     }
 
+    /// Every source that was started, with its name. Two that differ in what the name does not tell share one.
+    pub fn all(&self) -> Vec<(String, Arc<Current>)> {
+        let identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
+        identities.iter().map(|(wanted, (current, _))| (source::name(wanted), Arc::clone(current))).collect()
+    }
+
     /// What stands for the identity of a stage that never signs: nothing is asked, and nothing ever comes.
     #[must_use]
     pub fn nothing() -> Arc<Current> {
@@ -137,11 +146,21 @@ impl Sources {
 
     /// The API key of this source; equal configurations share one. A source that is new is started.
     pub fn api_key(&self, from: &config::ApiKey) -> Arc<CurrentKey> {
+        self.key(Purpose::ApiKey, from)
+    }
+
+    /// The token for callers; as [`Self::api_key`], but never a short one.
+    pub fn token(&self, from: &config::ApiKey) -> Arc<CurrentKey> {
+        self.key(Purpose::Token, from)
+    }
+
+    fn key(&self, purpose: Purpose, from: &config::ApiKey) -> Arc<CurrentKey> {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, key, _)) = keys.iter().find(|(known, ..)| known == from) {
+        if let Some((_, _, key, _)) = keys.iter().find(|(what, known, ..)| *what == purpose && known == from)
+        {
             return Arc::clone(key);
         }
-        let key = Arc::new(CurrentKey::new());
+        let key = Arc::new(CurrentKey::new(purpose));
         // Looked at before it is read, so that no change in between is missed.
         let seen = match from {
             config::ApiKey::File(path) => watch::stamp(path),
@@ -149,7 +168,7 @@ impl Sources {
         };
         key.read_now(from, &self.environment);
         let task = self.handle.spawn(Arc::clone(&key).follow(from.clone(), seen)).abort_handle();
-        keys.push((from.clone(), Arc::clone(&key), task));
+        keys.push((purpose, from.clone(), Arc::clone(&key), task));
         key
     }
 
@@ -164,7 +183,12 @@ impl Sources {
 
     /// Ends every source that is not among these, as after a reload. Whoever still holds what it gave can read it;
     /// it is no longer kept fresh.
-    pub fn retain(&self, credentials: &[&config::Credentials], keys: &[&config::ApiKey]) {
+    pub fn retain(
+        &self,
+        credentials: &[&config::Credentials],
+        keys: &[&config::ApiKey],
+        tokens: &[&config::ApiKey],
+    ) {
         let mut identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
         identities.retain(|wanted, (_, task)| {
             let used = credentials.contains(&wanted);
@@ -174,8 +198,12 @@ impl Sources {
             used
         });
         drop(identities);
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner).retain(|(from, _, task)| {
-            let used = keys.contains(&from);
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).retain(|(purpose, from, _, task)| {
+            let named = match purpose {
+                Purpose::ApiKey => keys,
+                Purpose::Token => tokens,
+            };
+            let used = named.contains(&from);
             if !used {
                 task.abort();
             }

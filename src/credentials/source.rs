@@ -49,6 +49,23 @@ pub(super) struct Source {
 /// Credentials and the name of where they came from.
 struct Given(Credentials, Arc<str>);
 
+/// What a source is called: `profile dev`, `role arn:aws:iam::… over default chain`.
+pub(super) fn name(wanted: &config::Credentials) -> String {
+    let base = match (&wanted.profile, wanted.source) {
+        (_, Some(config::CredentialSource::Environment)) => "environment".to_owned(),
+        (_, Some(config::CredentialSource::Container)) => "container".to_owned(),
+        (_, Some(config::CredentialSource::Imds)) => "instance metadata".to_owned(),
+        (_, Some(config::CredentialSource::WebIdentity)) => "web identity".to_owned(),
+        (Some(profile), _) => format!("profile {profile}"),
+        (None, Some(config::CredentialSource::Profile)) => "profile".to_owned(),
+        (None, None) => "default chain".to_owned(),
+    };
+    match &wanted.role {
+        Some(role) => format!("role {} over {base}", role.arn),
+        None => base,
+    }
+}
+
 impl Source {
     pub const fn new(wanted: config::Credentials, environment: Environment, http: SharedHttpClient) -> Self {
         Self { wanted, environment, http, survey: None }
@@ -56,19 +73,7 @@ impl Source {
 
     /// What the person calls it.
     pub fn name(&self) -> String {
-        let base = match (&self.wanted.profile, self.wanted.source) {
-            (_, Some(config::CredentialSource::Environment)) => "environment".to_owned(),
-            (_, Some(config::CredentialSource::Container)) => "container".to_owned(),
-            (_, Some(config::CredentialSource::Imds)) => "instance metadata".to_owned(),
-            (_, Some(config::CredentialSource::WebIdentity)) => "web identity".to_owned(),
-            (Some(profile), _) => format!("profile {profile}"),
-            (None, Some(config::CredentialSource::Profile)) => "profile".to_owned(),
-            (None, None) => "default chain".to_owned(),
-        };
-        match &self.wanted.role {
-            Some(role) => format!("role {} over {base}", role.arn),
-            None => base,
-        }
+        name(&self.wanted)
     }
 
     /// What has a person log in.

@@ -21,6 +21,7 @@ use super::{
     identity,
     mend::{self, Signed, mend},
     peek::PeekedBody,
+    places::Place,
     refusal::{Code, Refusal},
     sign::{SECURITY_TOKEN, sign},
     stage::Stage,
@@ -28,7 +29,10 @@ use super::{
 use crate::{
     callers::origin::SEC_FETCH_SITE,
     config::Retry,
-    telemetry::Record,
+    telemetry::{
+        Phase, Record,
+        metrics::{self, Retried},
+    },
     upstream::{Failure, Sent},
 };
 
@@ -37,17 +41,21 @@ pub struct Answered {
     pub(super) response: Response<PeekedBody>,
     pub(super) stage: Rc<Stage>,
     pub(super) local_host: HeaderValue,
+    pub(super) local_tls: bool,
     pub(super) record: Rc<Record>,
     /// The secrets that were sent and that a refusal may echo: session token and API key.
     pub(super) secrets: [Option<HeaderValue>; 2],
     /// The answer sets cookies, and a page of another site asked.
     pub(super) cross_site: bool,
+    /// Kept until the answer has ended.
+    pub(super) place: Option<Place>,
 }
 
 /// Signs and sends until there is an answer or a reason not to go on.
 pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
     let (mut fresh, mut mended) = (false, false);
     loop {
+        request.head.record.enter(Phase::Sign);
         let (headers, signed) = complete(&mut request).await?;
         match forward(&request, headers, fresh).await {
             // Its connection speaks something else from here on, and no request can have asked for that.
@@ -71,6 +79,7 @@ pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
                     response = match Box::pin(mend(&request.head, signed, response)).await {
                         Some(response) => response,
                         None => {
+                            metrics::retried(request.head.record.series.get().stage(), Retried::Mended);
                             mended = true;
                             continue;
                         }
@@ -82,10 +91,23 @@ pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
                 let secrets = [sent(SECURITY_TOKEN), sent(API_KEY)];
                 let cross_site = response.headers().contains_key(header::SET_COOKIE)
                     && head.headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "cross-site");
-                let (stage, local_host, record) = (head.stage, head.local_host, head.record);
-                return Ok(Answered { response, stage, local_host, record, secrets, cross_site });
+                return Ok(Answered {
+                    response,
+                    stage: head.stage,
+                    local_host: head.local_host,
+                    local_tls: head.local_tls,
+                    record: head.record,
+                    secrets,
+                    cross_site,
+                    place: head.place,
+                });
             }
-            Err(failure) if !fresh && may_send_again(&failure, &request) => fresh = true,
+            Err(failure) if !fresh && may_send_again(&failure, &request) => {
+                let nothing = failure.sent() == Sent::Nothing;
+                let cause = if nothing { Retried::Unsent } else { Retried::Unanswered };
+                metrics::retried(request.head.record.series.get().stage(), cause);
+                fresh = true;
+            }
             Err(failure) => return Err(failure.into()),
         }
     }

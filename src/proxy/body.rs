@@ -5,16 +5,19 @@
 //! 1. a body that is signed piece by piece (415);
 //! 2. a body past `limits.max_body` (413), before it is read where `Content-Length` tells;
 //! 3. a body for which the budget has no room in time (503);
-//! 4. a body that the client breaks off (400) or stops sending (408): it is never forwarded.
+//! 4. a body that the client breaks off or whose chunks are broken (400), that it stops sending, or sends slower than
+//!    `limits.min_body_rate` once `limits.body_timeout` has passed (408): it is never forwarded.
 //!
 //! The pieces stay as they came, but those under 4 KiB are merged: a body sent byte by byte would otherwise cost many
 //! times the bytes that it was charged for.
 
 use std::{
     future::Future,
+    io,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -26,12 +29,14 @@ use sha2::{Digest as _, Sha256};
 use tower::Service;
 
 use super::{
+    admit::Admitted,
     refusal::{Code, Refusal},
     sanitize::{Head, Sanitized},
     stage::{Share, Shared},
 };
 use crate::{
     coarse,
+    config::Limits,
     sigv4::{EMPTY_SHA256, hex_into},
     upstream::Chunks,
 };
@@ -79,7 +84,7 @@ impl<S> ReadBody<S> {
 /// Boxed only for a request that has a body, where the box is the least of its costs.
 type Reading<R> = Pin<Box<dyn Future<Output = Result<R, Refusal>>>>;
 
-impl<S> Service<Sanitized> for ReadBody<S>
+impl<S> Service<Admitted> for ReadBody<S>
 where
     S: Service<Buffered, Error = Refusal> + Clone + 'static,
 {
@@ -91,7 +96,7 @@ where
         self.next.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Sanitized) -> Self::Future {
+    fn call(&mut self, Admitted(request): Admitted) -> Self::Future {
         if request.body.is_end_stream() && !request.signed_in_pieces {
             let mut head = request.head;
             // These methods give a body a meaning, so its absence is said (RFC 9110 section 8.6).
@@ -123,20 +128,31 @@ async fn read(request: Sanitized, shared: &Shared) -> Result<Buffered, Refusal> 
     let mut share = shared.budget.take(announced.map_or(STEP, in_permits)).await?;
     let mut pieces = Pieces::default();
     let mut hash = Sha256::new();
+    let mut started = Instant::now();
     while let Some(frame) = coarse::timeout(limits.body_timeout, body.frame())
         .await
         .map_err(|coarse::Elapsed| Refusal::from(Code::BodyTimeout))?
     {
-        let Ok(frame) = frame else { return Err(Code::BodyCut.into()) };
-        // Trailers are a hop's own affair here: nothing that is signed can be among them.
-        let Ok(piece) = frame.into_data() else { continue };
+        let frame = frame.map_err(|error| broken(&error))?;
+        let Ok(piece) = frame.into_data() else {
+            // Trailers are a hop's own affair here: nothing that is signed can be among them. hyper takes their lines
+            // for longer than others do (a bare LF ends none), so what follows may be meant otherwise.
+            head.record.ends_connection.set(true);
+            continue;
+        };
         hash.update(&piece);
         pieces.push(piece);
         if pieces.bytes > limits.max_body {
             return Err(too_large(limits.max_body));
         }
+        if !body.is_end_stream() && is_too_slow(pieces.bytes, started.elapsed(), limits) {
+            return Err(Code::BodyTooSlow.into());
+        }
         while pieces.bytes > share.num_permits() as u64 {
+            let asked = Instant::now();
             share.merge(shared.budget.take(STEP).await?);
+            // While it waits for room the client cannot send.
+            started += asked.elapsed();
         }
     }
     let chunks = Chunks::new(pieces.finish());
@@ -145,6 +161,23 @@ async fn read(request: Sanitized, shared: &Shared) -> Result<Buffered, Refusal> 
     let mut hex = String::with_capacity(64);
     hex_into(&mut hex, &hash.finalize());
     Ok(Buffered { head, body: Body { chunks, hash: Some(hex), _share: Some(share) } })
+}
+
+/// A body that ends early, or one whose chunks are none.
+fn broken(error: &hyper::Error) -> Refusal {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    match cause.map(io::Error::kind) {
+        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => {
+            Refusal::because(Code::BadRequest, "The chunks of the body are not well formed.")
+                .with_hint("Send each chunk as RFC 9112 section 7.1 has it, with lines that end in CRLF.")
+        }
+        _ => Code::BodyCut.into(),
+    }
+}
+
+/// Judged only when something has come: a pause is for `limits.body_timeout` to end.
+fn is_too_slow(bytes: u64, time: Duration, limits: &Limits) -> bool {
+    time > limits.body_timeout && (bytes as f64) < limits.min_body_rate as f64 * time.as_secs_f64()
 }
 
 fn too_large(limit: u64) -> Refusal {

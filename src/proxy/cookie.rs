@@ -6,7 +6,7 @@
 //! | `Domain` of the stage's host, or a parent of it | nothing | it must match the host that answers (RFC 6265 section 5.3) |
 //! | `Path` below the stage's path | the same below the mount | `/prod/a` is `/orders/a` here |
 //! | `Path` above the stage's path | the mount | what is for the whole stage is not for another stage beside it |
-//! | `Secure` | nothing | the local side is plain HTTP |
+//! | `Secure` | nothing | the local side is plain HTTP; with `tls` it stays, and the next two with it |
 //! | `SameSite=None` | `SameSite=Lax` | `None` asks for `Secure`; other ports of `localhost` are the same site |
 //! | `Partitioned` | nothing | it asks for `Secure` as well |
 //!
@@ -30,8 +30,8 @@ pub(super) struct Places<'a> {
     pub(super) path: &'a str,
     /// `/`, or `/orders` without a slash at its end.
     pub(super) mount: &'a str,
-    /// The answer goes to a page of another site.
-    pub(super) cross_site: bool,
+    /// `Secure` is left as it is: the local side is TLS, or the answer goes to a page of another site.
+    pub(super) keeps_secure: bool,
 }
 
 /// Rewrites each `Set-Cookie` for which there is something to do.
@@ -58,7 +58,7 @@ fn rewritten(cookie: &[u8], places: &Places<'_>) -> Option<Vec<u8>> {
     if starts(b"__Host-") {
         return None;
     }
-    let keeps_secure = places.cross_site || starts(b"__Secure-") || starts(b"__Http-");
+    let keeps_secure = places.keeps_secure || starts(b"__Secure-") || starts(b"__Http-");
     let mut out = pair.to_vec();
     let mut changed = false;
     for part in parts {
@@ -132,7 +132,7 @@ mod tests {
         host: "abc123.execute-api.us-west-2.amazonaws.com",
         path: "/prod",
         mount: "/orders",
-        cross_site: false,
+        keeps_secure: false,
     };
 
     fn sent(cookie: &str, places: &Places<'_>) -> String {
@@ -200,7 +200,7 @@ mod tests {
             ("", "/m", "/a", "/m/a"),
             ("", "/", "/a", "/a"),
         ] {
-            let places = Places { host: "h.example", path: stage, mount, cross_site: false };
+            let places = Places { host: "h.example", path: stage, mount, keeps_secure: false };
             let found = sent(&format!("a=1; Path={path}; HttpOnly"), &places);
             assert_eq!(found, format!("a=1; Path={expected}; HttpOnly"), "{stage} {mount} {path}");
         }
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_page_of_another_site_needs_what_it_was_given() {
-        let places = Places { cross_site: true, ..PLACES };
+        let places = Places { keeps_secure: true, ..PLACES };
         let cookie = "a=1; Domain=amazonaws.com; Path=/prod; Secure; SameSite=None; Partitioned";
         assert_eq!(sent(cookie, &places), "a=1; Path=/orders; Secure; SameSite=None; Partitioned");
     }

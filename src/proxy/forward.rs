@@ -8,7 +8,10 @@ use super::{
     api_key::Keyed,
     refusal::{Code, Refusal},
 };
-use crate::upstream::{Answer, Chunks, Failure, Sent};
+use crate::{
+    telemetry::Phase,
+    upstream::{Answer, Chunks, Failure, Sent},
+};
 
 /// One exchange with the stage.
 pub(super) async fn forward(request: &Keyed, headers: HeaderMap, fresh: bool) -> Result<Answer, Failure> {
@@ -18,7 +21,8 @@ pub(super) async fn forward(request: &Keyed, headers: HeaderMap, fresh: bool) ->
     *sent.uri_mut() = head.target.clone().into();
     *sent.headers_mut() = headers;
     head.record.attempts.set(head.record.attempts.get() + 1);
-    head.stage.pool.send(sent, fresh).await
+    head.record.enter(Phase::Connect);
+    head.stage.pool.send(sent, fresh, &head.record).await
 }
 
 impl From<Failure> for Refusal {

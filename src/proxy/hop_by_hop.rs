@@ -6,6 +6,8 @@ use http::{HeaderMap, HeaderName, header};
 pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
     match name.as_str().as_bytes() {
         [b'c', ..] => name == header::CONNECTION,
+        // Part of an upgrade to HTTP/2, whoever names it in Connection (RFC 7540 section 3.2.1).
+        [b'h', ..] => name == "http2-settings",
         [b'k', ..] => name == "keep-alive",
         [b'p', ..] => {
             name == header::PROXY_AUTHENTICATE
@@ -31,7 +33,7 @@ pub(super) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 /// Takes them all out.
-pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in named_by_connection(headers) {
         headers.remove(name);
     }
@@ -63,6 +65,7 @@ mod tests {
             ("trailer", "x"),
             ("transfer-encoding", "chunked"),
             ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABk"),
             ("content-type", "text/plain"),
         ] {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));

@@ -1,6 +1,6 @@
 //! The life of a request, top to bottom: [`chain`] lists the steps in order, one a line, each in a file of its name.
 //!
-//! `record > cors > refuse > guard > route > sanitize > body > api_key > respond > attempt( identity > sign > forward )`
+//! `record > cors > refuse > guard > route > lend > sanitize > admit > body > api_key > respond > attempt( identity > sign > forward )`
 //!
 //! Each step takes the type that the step before it made and makes its own, so a chain in another order does not
 //! compile: nothing can be signed before the API key is in, or forwarded before the guard has seen it.
@@ -12,7 +12,9 @@
 //! | `refuse` | | a refusal of any step becomes the proxy's JSON answer |
 //! | `guard` | may this caller borrow the credentials? | |
 //! | `route` | the mount picks the stage, the first matching rule what is required | |
+//! | `lend` | is this method and path lent out at all? | |
 //! | `sanitize` | what a hop must not pass on, and what the proxy owns, goes | |
+//! | `admit` | waits for the stage's rate, and for a place among the requests under way | |
 //! | `body` | read whole, hashed as it arrives, inside one budget | |
 //! | `api_key` | `x-api-key` goes in, before signing | |
 //! | `respond` | | echoed secrets are masked, `Location` and cookies point back here, the body streams |
@@ -20,29 +22,39 @@
 //!
 //! This module knows no command line and no admin listener; it emits records, and others listen.
 
+mod admit;
 mod api_key;
 mod attempt;
 mod body;
 mod cookie;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod decisions;
 mod forward;
 mod guard;
 mod heal;
 mod hop_by_hop;
 mod identity;
+mod lend;
 mod mask;
 mod mend;
 mod pattern;
 mod peek;
+mod peer;
+mod places;
+mod rate;
+mod readings;
 mod record;
 mod refusal;
 mod refuse;
 mod respond;
 mod route;
+mod rules;
 mod sanitize;
 mod sign;
 mod stage;
 mod step;
 mod target;
+mod token;
 
 use std::{convert::Infallible, rc::Rc};
 
@@ -51,7 +63,9 @@ use tower::{Service, ServiceBuilder, layer::layer_fn, service_fn, util::option_l
 
 pub use record::{AnswerOut, Caller, Incoming};
 pub use refusal::{Code, Fault, Refusal, reference};
+pub use rules::{NotLent, is_lent};
 pub use stage::{Budget, Shared, SharedError};
+pub use token::CallerToken;
 
 use step::StepLayer;
 
@@ -59,7 +73,7 @@ use step::StepLayer;
 pub fn chain(
     shared: &Rc<Shared>,
 ) -> impl Service<Incoming, Response = Response<AnswerOut>, Error = Infallible> + Clone + use<> {
-    let (first, last) = (Rc::clone(shared), Rc::clone(shared));
+    let (first, door, last) = (Rc::clone(shared), Rc::clone(shared), Rc::clone(shared));
     ServiceBuilder::new()
         // Outermost, so that refusals are recorded too.
         .layer(layer_fn(record::Record::new))
@@ -71,8 +85,12 @@ pub fn chain(
         .layer(layer_fn(move |next| guard::Guard::new(next, &first)))
         // Before anything depends on a stage's settings.
         .layer(StepLayer(route::Route::new(shared)))
+        // On the path as route found it, and before anything is done for a request that is not lent out.
+        .layer(StepLayer(lend::Lend))
         // Before anything of ours goes in, so that what the client names cannot strip it.
         .layer(StepLayer(sanitize::Sanitize))
+        // After all that refuses at once, so that only good requests use up a turn; before anything is read for them.
+        .layer(layer_fn(move |next| admit::Admit::new(next, &door)))
         // Reading is the slow part: only for requests that passed all that can be checked without the body.
         .layer(layer_fn(move |next| body::ReadBody::new(next, &last)))
         // Before signing, so that the key is among the signed headers.

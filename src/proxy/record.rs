@@ -36,6 +36,10 @@ pub struct Incoming {
 pub struct Caller {
     /// The address of this machine that the client connected to; `None` on a Unix socket.
     pub local: Option<IpAddr>,
+    /// The user at the other end of a Unix socket, where the system says.
+    pub uid: Option<u32>,
+    /// Whether the client speaks TLS with us, so that its own name for us begins with `https://`.
+    pub tls: bool,
 }
 
 /// A request with its record: what `guard` takes.

@@ -76,6 +76,9 @@ macro_rules! codes {
 }
 
 codes! {
+    TlsExpected "tls-expected" BAD_REQUEST Client
+        "Plain HTTP was sent to a port that speaks TLS."
+        "Use https:// instead of http://, or take tls out of the configuration."
     HeaderTimeout "header-timeout" REQUEST_TIMEOUT Client
         "The request's head did not arrive within limits.header_timeout."
         "Send the head without long pauses, or raise limits.header_timeout."
@@ -85,6 +88,9 @@ codes! {
     BadRequest "bad-request" BAD_REQUEST Client
         "The request is not valid HTTP."
         "Send one Host header and an origin-form request target."
+    PeerNotAllowed "peer-not-allowed" FORBIDDEN Client
+        "The user at the other end of the Unix socket is not one of guard.allowed_uids."
+        "Add the user's number (id -u) to guard.allowed_uids."
     HostNotAllowed "host-not-allowed" MISDIRECTED_REQUEST Client
         "The Host is not a name of this machine, so a web page may have been led here."
         "Use localhost, or add the name to guard.allowed_hosts."
@@ -97,6 +103,15 @@ codes! {
     MethodOverride "method-override" FORBIDDEN Client
         "X-HTTP-Method-Override would change the method inside the gateway, after it was checked here."
         "Send the request with the method that is meant."
+    TokenMissing "token-missing" UNAUTHORIZED Client
+        "This proxy asks its callers for a token, and the request carries none."
+        "Send the token of guard.token as X-Countersign-Token, as Authorization: Bearer, as the password of Authorization: Basic (curl -u any:TOKEN), the same in Proxy-Authorization, or as x-api-key. It is not forwarded."
+    TokenWrong "token-wrong" UNAUTHORIZED Client
+        "This proxy asks its callers for a token, and what the request carries is not it."
+        "Send the token of guard.token as X-Countersign-Token, as Authorization: Bearer, as the password of Authorization: Basic (curl -u any:TOKEN), the same in Proxy-Authorization, or as x-api-key. It is not forwarded."
+    TokenUnavailable "token-unavailable" SERVICE_UNAVAILABLE Proxy
+        "This proxy is to ask its callers for a token, and does not know it, so nobody passes."
+        "Check guard.token: the log, and /readyz on the admin address, say what is wrong with it."
     BadTarget "bad-target" BAD_REQUEST Client
         "The request target has a fragment, is not a path, or is too long."
         "Send an origin-form target such as /orders?id=1, with # written as %23."
@@ -106,6 +121,9 @@ codes! {
     NoStage "no-stage" NOT_FOUND Client
         "No stage is mounted at this path."
         "Check the mount of each [[stage]] in the configuration."
+    NotLent "not-lent" FORBIDDEN Client
+        "The stage's allow, deny or read_only does not lend this method and path out."
+        "Look at the rules of the stage in the configuration."
     QueryNotUtf8 "query-not-utf8" BAD_REQUEST Client
         "The query is not UTF-8 once decoded; verifiers disagree about such a query whatever its spelling."
         "Encode the query as UTF-8."
@@ -118,6 +136,12 @@ codes! {
     ExpectationFailed "expectation-failed" EXPECTATION_FAILED Client
         "The Expect header asks for something other than 100-continue."
         "Leave the Expect header out."
+    RateLimited "rate-limited" TOO_MANY_REQUESTS Client
+        "The stage is called more often than its rate_limit allows."
+        "Slow down, and try again after as many seconds as Retry-After says; or raise the stage's rate_limit."
+    TooManyInFlight "too-many-in-flight" SERVICE_UNAVAILABLE Proxy
+        "Other requests hold all places of limits.max_in_flight, and none came free within limits.in_flight_wait."
+        "Try again, send fewer requests at once, or raise limits.max_in_flight."
     ChunkedSigning "chunked-signing" UNSUPPORTED_MEDIA_TYPE Client
         "The body is signed piece by piece (aws-chunked); the stage could not read it, and it cannot be signed again."
         "Turn chunked signing off in the client, e.g. AWS_REQUEST_CHECKSUM_CALCULATION=when_required."
@@ -130,6 +154,9 @@ codes! {
     BodyTimeout "body-timeout" REQUEST_TIMEOUT Client
         "The client sent nothing more of its body for limits.body_timeout."
         "Send the body without long pauses, or raise limits.body_timeout."
+    BodyTooSlow "body-too-slow" REQUEST_TIMEOUT Client
+        "The client's body came with less than limits.min_body_rate, on average."
+        "Send the body faster, or lower limits.min_body_rate."
     Busy "busy" SERVICE_UNAVAILABLE Proxy
         "The bodies of other requests fill limits.max_buffered, and no room came free in time."
         "Try again, send fewer large bodies at once, or raise limits.max_buffered."
@@ -142,6 +169,9 @@ codes! {
     CredentialsExpired "credentials-expired" SERVICE_UNAVAILABLE Proxy
         "The AWS credentials have expired, and no new ones came in time."
         "Log in again (aws sso login). The proxy takes the new ones up by itself."
+    InternalError "internal-error" INTERNAL_SERVER_ERROR Proxy
+        "The proxy met a defect of its own on this request; other requests go on."
+        "Please report it, with the line of log that says where. The stage may have acted on the request."
     UpstreamName "upstream-name" BAD_GATEWAY Upstream
         "The stage's host name cannot be resolved."
         "Check the url of the stage, and this machine's DNS. A private API's name resolves only inside its VPC."
@@ -165,6 +195,25 @@ codes! {
         "Check the scheme and port of the url and connect_to."
 }
 
+impl Code {
+    /// Whether the connection ends with this refusal (HTTP/1.1): what came is no request that an honest client sends, so
+    /// what follows on the connection is nothing to trust, and is never served.
+    #[must_use]
+    pub const fn ends_connection(self) -> bool {
+        matches!(
+            self,
+            Self::BadRequest
+                | Self::HostNotAllowed
+                | Self::MethodNotAllowed
+                | Self::MethodOverride
+                | Self::BadTarget
+                | Self::DotSegment
+                | Self::ExpectationFailed
+                | Self::BodyCut
+        )
+    }
+}
+
 /// A request that the proxy answers itself.
 #[derive(Debug)]
 pub struct Refusal {
@@ -174,19 +223,28 @@ pub struct Refusal {
     pub detail: Option<Box<str>>,
     /// What to do this time, when that is more than [`Code::hint`].
     pub hint: Option<Box<str>>,
+    /// In how many seconds it is worth another try, when that is known.
+    pub retry_after: Option<u64>,
 }
 
 impl Refusal {
     /// With what happened this time.
     #[must_use]
     pub fn because(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: Some(detail.into().into()), hint: None }
+        Self { code, detail: Some(detail.into().into()), hint: None, retry_after: None }
     }
 
     /// With what to do this time.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.hint = Some(hint.into().into());
+        self
+    }
+
+    /// With the seconds after which it is worth another try.
+    #[must_use]
+    pub const fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
         self
     }
 
@@ -222,7 +280,8 @@ impl Refusal {
 
 impl From<Code> for Refusal {
     fn from(code: Code) -> Self {
-        Self { code, detail: None, hint: None }
+        let retry_after = matches!(code, Code::Busy | Code::TooManyInFlight).then_some(1);
+        Self { code, detail: None, hint: None, retry_after }
     }
 }
 
@@ -235,8 +294,16 @@ pub fn reference() -> String {
          An answer of the proxy's own carries the header `x-countersign-error: <code>` and the body\n\
          `{\"error\":\"<code>\",\"message\":\"what happened\",\"hint\":\"what to do\",\"request_id\":\"…\"}`.\n\
          An answer without that header is the stage's, with one exception: HTTP/2 headers that are too large are\n\
-         answered with status 431 alone, without that header and without a body.\n",
+         answered with status 431 alone, without that header and without a body.\n\n\
+         What breaks the rules of HTTP/2 gets no answer, as there is no request: its stream is reset (`RST_STREAM`) or\n\
+         its connection ended (`GOAWAY`), mostly with `PROTOCOL_ERROR`. The preface of HTTP/2 behind a request of\n\
+         HTTP/1.1 ends the connection without an answer.\n\n\
+         After these refusals an HTTP/1.1 connection ends, as what follows on it cannot be trusted:\n",
     );
+    let ending = Code::ALL.iter().filter(|code| code.ends_connection());
+    let ending: Vec<_> = ending.map(|code| format!("[{0}](#{0})", code.as_str())).collect();
+    out.push_str(&ending.join(",\n"));
+    out.push_str(".\n");
     for code in Code::ALL {
         let (text, status, fault) = (code.as_str(), code.status(), code.fault().as_str());
         let _ =

@@ -20,6 +20,7 @@ use super::{
     hop_by_hop::remove_hop_by_hop,
     mask::Mask,
     peek::PeekedBody,
+    places::Place,
     refusal::Refusal,
     stage::Stage,
 };
@@ -76,34 +77,35 @@ impl<F: Future<Output = Result<Answered, Refusal>>> Future for Responding<F> {
 }
 
 fn respond(answered: Answered) -> Response<MaskedBody> {
-    let Answered { response, stage, local_host, record, secrets, cross_site } = answered;
+    let Answered { response, stage, local_host, local_tls, record, secrets, cross_site, place } = answered;
     let (mut parts, body) = response.into_parts();
     remove_hop_by_hop(&mut parts.headers);
     if let Some(id) = GATEWAY_IDS.iter().find_map(|name| parts.headers.get(name)) {
         // Set once: each request has one answer.
         let _ = record.gateway_id.set(id.clone());
     }
-    point_back(&mut parts.headers, &stage, &local_host);
+    point_back(&mut parts.headers, &stage, &local_host, local_tls);
     let (url, mount) = (&stage.config.url, &stage.config.mount);
-    bring_home(&mut parts.headers, &cookie::Places { host: &url.host, path: &url.path, mount, cross_site });
+    let keeps_secure = cross_site || local_tls;
+    bring_home(&mut parts.headers, &cookie::Places { host: &url.host, path: &url.path, mount, keeps_secure });
     let echoes = parts.status.is_client_error() || parts.status.is_server_error();
     let secrets = secrets.iter().flatten().map(HeaderValue::as_bytes);
     let mask = if echoes { Mask::new(secrets) } else { None };
-    Response::from_parts(parts, MaskedBody { body, mask })
+    Response::from_parts(parts, MaskedBody { body, mask, _place: place })
 }
 
 /// Rewrites `Location` when it leads into the stage, by full URL or by path.
-fn point_back(headers: &mut HeaderMap, stage: &Stage, local_host: &HeaderValue) {
+fn point_back(headers: &mut HeaderMap, stage: &Stage, local_host: &HeaderValue, local_tls: bool) {
     let Some(location) = headers.get(header::LOCATION).and_then(|value| value.to_str().ok()) else { return };
     let Ok(host) = local_host.to_str() else { return };
-    if let Some(here) = here(location, stage, host)
+    if let Some(here) = here(location, stage, host, local_tls)
         && let Ok(here) = HeaderValue::from_str(&here)
     {
         headers.insert(header::LOCATION, here);
     }
 }
 
-fn here(location: &str, stage: &Stage, local_host: &str) -> Option<String> {
+fn here(location: &str, stage: &Stage, local_host: &str, local_tls: bool) -> Option<String> {
     let url = &stage.config.url;
     let mount = stage.config.mount.trim_end_matches('/');
     let (origin, path) = if location.starts_with('/') && !location.starts_with("//") {
@@ -117,7 +119,8 @@ fn here(location: &str, stage: &Stage, local_host: &str) -> Option<String> {
         if !authority.eq_ignore_ascii_case(url.authority.as_str()) {
             return None;
         }
-        (format!("http://{local_host}"), path)
+        let scheme = if local_tls { "https" } else { "http" };
+        (format!("{scheme}://{local_host}"), path)
     };
     let below = path.strip_prefix(&url.path)?;
     if !(below.is_empty() || below.starts_with(['/', '?', '#'])) {
@@ -131,6 +134,7 @@ fn here(location: &str, stage: &Stage, local_host: &str) -> Option<String> {
 pub struct MaskedBody {
     body: PeekedBody,
     mask: Option<Mask>,
+    _place: Option<Place>,
 }
 
 impl Body for MaskedBody {

@@ -65,13 +65,14 @@ impl Step for Route {
         };
         // The record is new and the stage is set here only.
         let _ = received.record.stage.set(Rc::clone(&stage.name));
-        let auth = stage.auth(&path[below..]);
+        let (auth, series) = stage.auth(&path[below..]);
+        received.record.series.set(series);
         Ok(Routed { received, local_host, stage, auth, below })
     }
 }
 
 /// Where the part of `path` below the mount begins, if it is below it.
-fn below_mount(path: &str, mount: &[Vec<u8>]) -> Option<usize> {
+pub(crate) fn below_mount(path: &str, mount: &[Vec<u8>]) -> Option<usize> {
     let mut at = 0;
     let mut found = segments(path);
     for expected in mount {

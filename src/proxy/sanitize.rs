@@ -4,18 +4,20 @@
 //!
 //! 1. hop-by-hop fields, and all that `Connection` names (RFC 9110 section 7.6.1);
 //! 2. what the proxy owns: `x-api-key`, `x-amz-date`, `x-amz-security-token`, `x-amz-content-sha256`,
-//!    `x-apigw-api-id` (behind a VPC endpoint's name it picks the API), `authorization` on routes that are signed
-//!    (elsewhere a JWT, Cognito or Lambda authorizer reads it), presign parameters in the query, and names that differ
-//!    from these only in `_` for `-`;
-//! 3. `content-length`, which is set again exactly, and `expect`, which is answered here.
+//!    `x-countersign-token`, `x-apigw-api-id` (behind a VPC endpoint's name it picks the API), `authorization` on routes
+//!    that are signed (elsewhere a JWT, Cognito or Lambda authorizer reads it), and presign parameters in the query;
+//! 3. `content-length`, which is set again exactly, and `expect`, which is answered here;
+//! 4. names that differ from all these only in `_` for `-`.
 //!
 //! `host` becomes the stage's. Values that will be signed lose runs of white space, on which signers differ.
 //!
 //! Refused are:
 //!
 //! 1. an expectation other than `100-continue` (417; RFC 9110 section 10.1.1);
-//! 2. a query that is not UTF-8 once decoded (400);
-//! 3. what would be signed and has no spelling that all verifiers read alike: a method with lower-case letters (405;
+//! 2. a `Transfer-Encoding` other than `chunked` once (400; RFC 9112 section 6.1): hyper undoes the last coding and
+//!    lets the others stand, of which the stage would not know;
+//! 3. a query that is not UTF-8 once decoded (400);
+//! 4. what would be signed and has no spelling that all verifiers read alike: a method with lower-case letters (405;
 //!    botocore signs it in capitals, others as it is), a value that is not UTF-8 (400), a value with white space beyond
 //!    spaces and tabs, such as U+00A0 (400; botocore folds it, others do not).
 
@@ -27,6 +29,8 @@ use hyper::body::Incoming as HyperBody;
 
 use super::{
     hop_by_hop::{is_hop_by_hop, named_by_connection},
+    lend::Lent,
+    places::Place,
     refusal::{Code, Refusal},
     route::Routed,
     stage::Stage,
@@ -55,9 +59,13 @@ pub(super) struct Head {
     pub(super) stage: Rc<Stage>,
     pub(super) auth: Auth,
     pub(super) local_host: HeaderValue,
+    /// Whether the client reached us by TLS.
+    pub(super) local_tls: bool,
     pub(super) record: Rc<Record>,
     /// The caller is on this machine: it came over loopback or a Unix socket.
     pub(super) from_here: bool,
+    /// Among the requests under way; taken by `admit`.
+    pub(super) place: Option<Place>,
 }
 
 /// The step.
@@ -65,28 +73,36 @@ pub(super) struct Head {
 pub(super) struct Sanitize;
 
 impl Step for Sanitize {
-    type In = Routed;
+    type In = Lent;
     type Out = Sanitized;
 
-    fn apply(&self, routed: Routed) -> Result<Sanitized, Refusal> {
+    fn apply(&self, Lent(routed): Lent) -> Result<Sanitized, Refusal> {
         let Routed { received, mut local_host, stage, auth, below } = routed;
-        let (mut parts, body) = (*received.parts, received.body);
+        let (mut parts, body, local_tls) = (*received.parts, received.body, received.caller.tls);
         expect_continue_at_most(&parts.headers)?;
         let target = forwarded_target(&parts.uri, &stage.config.url.path, below)?;
         let signed_in_pieces = is_signed_in_pieces(&parts.headers);
-        remove_unforwardable(&mut parts.headers, auth);
-        join_cookies(&mut parts.headers);
         if auth.signs() {
             method_in_capitals(&parts.method)?;
-            fold_signed_values(&mut parts.headers, &stage.config.signed_headers)?;
         }
-        parts.headers.remove(header::HOST);
-        let_go_of_the_buffer(&mut parts.headers, &mut local_host);
+        clean_headers(&mut parts.headers, auth, &stage.config.signed_headers)?;
         parts.headers.insert(header::HOST, stage.host.clone());
+        let_go_of_the_buffer(&mut parts.headers, &mut local_host);
         let (method, headers, record) = (parts.method, parts.headers, received.record);
         // What reaches a loopback address of this machine came from this machine.
         let from_here = received.caller.local.is_none_or(|local| local.to_canonical().is_loopback());
-        let head = Box::new(Head { method, target, headers, stage, auth, local_host, record, from_here });
+        let head = Box::new(Head {
+            method,
+            target,
+            headers,
+            stage,
+            auth,
+            local_host,
+            local_tls,
+            record,
+            from_here,
+            place: None,
+        });
         Ok(Sanitized { head, body, signed_in_pieces })
     }
 }
@@ -109,7 +125,11 @@ fn method_in_capitals(method: &Method) -> Result<(), Refusal> {
 const LONGEST_TARGET: usize = u16::MAX as usize - 1;
 
 /// The stage's path and the path below the mount, its bytes as the client sent them, and the query in strict spelling.
-fn forwarded_target(uri: &http::Uri, stage_path: &str, below: usize) -> Result<PathAndQuery, Refusal> {
+pub(crate) fn forwarded_target(
+    uri: &http::Uri,
+    stage_path: &str,
+    below: usize,
+) -> Result<PathAndQuery, Refusal> {
     let rest = &uri.path()[below..];
     let query = uri.query().unwrap_or_default();
     let mut target = String::with_capacity(stage_path.len() + rest.len() + query.len() + 16);
@@ -174,7 +194,30 @@ fn is_signed_in_pieces(headers: &HeaderMap) -> bool {
         || headers.get("x-amz-content-sha256").is_some_and(|hash| hash.as_bytes().starts_with(b"STREAMING-"))
 }
 
-fn remove_unforwardable(headers: &mut HeaderMap, auth: Auth) {
+/// Leaves the headers that pass on, signed values in the spelling on which signers agree; `extra` are signed beside the
+/// standard ones.
+pub(crate) fn clean_headers(
+    headers: &mut HeaderMap,
+    auth: Auth,
+    extra: &[HeaderName],
+) -> Result<(), Refusal> {
+    remove_unforwardable(headers, auth)?;
+    join_cookies(headers);
+    if auth.signs() { fold_signed_values(headers, extra) } else { Ok(()) }
+}
+
+/// The only transfer coding that is undone here, once and alone.
+fn chunked_alone(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut values = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let chunked = values.next().is_none_or(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    if chunked && values.next().is_none() {
+        return Ok(());
+    }
+    Err(Refusal::because(Code::BadRequest, "The body has a transfer coding other than chunked, or it twice.")
+        .with_hint("Send the body with a Content-Length, or with Transfer-Encoding: chunked alone."))
+}
+
+fn remove_unforwardable(headers: &mut HeaderMap, auth: Auth) -> Result<(), Refusal> {
     if headers.contains_key(header::CONNECTION) {
         for name in named_by_connection(headers) {
             headers.remove(name);
@@ -182,13 +225,28 @@ fn remove_unforwardable(headers: &mut HeaderMap, auth: Auth) {
     }
     let goes = |name: &&HeaderName| match name.as_str().as_bytes()[0] {
         b'a' | b'x' => is_owned(name, auth),
-        b'c' | b'e' => **name == header::CONTENT_LENGTH || **name == header::EXPECT || is_hop_by_hop(name),
-        _ => is_hop_by_hop(name),
+        b'e' => **name == header::EXPECT,
+        b'c' => **name == header::CONTENT_LENGTH || is_hop_by_hop(name) || is_look_alike(name),
+        _ => is_hop_by_hop(name) || is_look_alike(name),
     };
     // Most requests have one such field, `connection`.
     while let Some(name) = headers.keys().find(goes).cloned() {
+        if name == header::TRANSFER_ENCODING {
+            chunked_alone(headers)?;
+        }
         headers.remove(name);
     }
+    Ok(())
+}
+
+/// Whether a server that reads `_` as `-` would take this for a field that says how a message is framed or what becomes
+/// of its connection.
+fn is_look_alike(name: &HeaderName) -> bool {
+    // Their lengths, so that other names cost no second look.
+    matches!(name.as_str().len(), 10 | 14 | 16 | 17 | 18 | 19 | 25)
+        && memchr::memchr(b'_', name.as_str().as_bytes()).is_some()
+        && HeaderName::from_bytes(name.as_str().replace('_', "-").as_bytes())
+            .is_ok_and(|name| name == header::CONTENT_LENGTH || is_hop_by_hop(&name))
 }
 
 /// Whether the proxy alone sets this header, in this spelling or one that a server may read as the same.
@@ -197,7 +255,7 @@ fn is_owned(name: &HeaderName, auth: Auth) -> bool {
     match text.as_bytes()[0] {
         b'a' => text == "authorization" && auth.signs(),
         // Their lengths, so that other names cost no copy.
-        b'x' if matches!(text.len(), 9 | 10 | 14 | 20) => {
+        b'x' if matches!(text.len(), 9 | 10 | 14 | 19 | 20) => {
             let mut dashed = [0; 20];
             let dashed = &mut dashed[..text.len()];
             dashed.copy_from_slice(text.as_bytes());
@@ -207,6 +265,7 @@ fn is_owned(name: &HeaderName, auth: Auth) -> bool {
                 b"x-api-key"
                     | b"x-amz-date"
                     | b"x-apigw-api-id"
+                    | b"x-countersign-token"
                     | b"x-amz-security-token"
                     | b"x-amz-content-sha256"
             )
@@ -351,6 +410,8 @@ mod tests {
             ("x_amz_content_sha256", true, true),
             ("x-apigw-api-id", true, true),
             ("x_apigw-api_id", true, true),
+            ("x-countersign-token", true, true),
+            ("x_countersign_token", true, true),
             ("x-apigw-api-ie", false, false),
             ("x-amz-meta-a", false, false),
             ("x-amz-target", false, false),

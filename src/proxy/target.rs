@@ -3,13 +3,62 @@
 use crate::sigv4::percent_byte;
 
 /// Whether the path has a `.` or `..` segment in any spelling: plain, encoded once or more often, behind an encoded or
-/// a back slash, or with a `;` parameter.
-pub(super) fn has_dot_segment(path: &str) -> bool {
-    if !path.contains('%') {
+/// a back slash, with a `;` parameter or a NUL, in overlong UTF-8, as `%u002e`, or in wide characters.
+pub(crate) fn has_dot_segment(path: &str) -> bool {
+    if !path.contains('%') && path.is_ascii() {
         return (path.contains("/.") || path.contains('\\')) && any_dot_segment(path.as_bytes());
     }
     // A separator or a dot is part of no escape, so a dot segment of any round of decoding is still there at the end.
-    any_dot_segment(&decode_wholly(path.bytes()))
+    any_dot_segment(&read_loosely(decode_wholly(path.bytes())))
+}
+
+/// What the loosest of readers would make of decoded text: IIS's `%u002e` is a character, UTF-8 that is longer than it
+/// needs to be counts, and so do the characters that Unicode's compatibility forms (NFKC) make dots and slashes of.
+fn read_loosely(text: Vec<u8>) -> Vec<u8> {
+    if text.iter().all(|byte| byte.is_ascii() && *byte != b'%') {
+        return text;
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_slice();
+    while let Some((character, length)) = loose_character(rest) {
+        match character {
+            0x2e | 0x2024 | 0xfe52 | 0xff0e => out.push(b'.'),
+            0x2025 => out.extend_from_slice(b".."),
+            0x2f | 0xff0f => out.push(b'/'),
+            0x5c | 0xff3c | 0xfe68 => out.push(b'\\'),
+            0x3b | 0xff1b | 0xfe54 => out.push(b';'),
+            _ => out.extend_from_slice(&rest[..length]),
+        }
+        rest = &rest[length..];
+    }
+    out
+}
+
+/// The number of the first character, however it is spelt, and how many bytes it takes; what is no character counts as
+/// its first byte.
+fn loose_character(text: &[u8]) -> Option<(u32, usize)> {
+    let &first = text.first()?;
+    if let [b'%', b'u' | b'U', digits @ ..] = text
+        && let Some(digits) = digits.first_chunk::<4>()
+    {
+        let number =
+            digits.iter().try_fold(0, |number, digit| Some(number << 4 | char::from(*digit).to_digit(16)?));
+        if let Some(number) = number {
+            return Some((number, 6));
+        }
+    }
+    let (bits, more) = match first {
+        0xc0..=0xdf => (first & 0x1f, 1),
+        0xe0..=0xef => (first & 0x0f, 2),
+        0xf0..=0xf7 => (first & 0x07, 3),
+        _ => return Some((first.into(), 1)),
+    };
+    let number = text.get(1..=more).and_then(|tail| {
+        let continued =
+            |number, byte: &u8| (byte & 0xc0 == 0x80).then(|| number << 6 | u32::from(byte & 0x3f));
+        tail.iter().try_fold(u32::from(bits), continued)
+    });
+    Some(number.map_or((first.into(), 1), |number| (number, more + 1)))
 }
 
 /// Percent-decodes until nothing changes, in one pass: each byte is read once, and each escape that it completes, also
@@ -31,13 +80,14 @@ fn decode_wholly(text: impl Iterator<Item = u8>) -> Vec<u8> {
 
 fn any_dot_segment(path: &[u8]) -> bool {
     path.split(|byte| matches!(byte, b'/' | b'\\')).any(|segment| {
-        let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
+        // A parameter, or where C's texts end.
+        let name = segment.split(|byte| matches!(byte, b';' | 0)).next().unwrap_or_default();
         matches!(name, b"." | b"..")
     })
 }
 
 /// One round of percent-decoding; what is no escape stays.
-pub(super) fn decode(text: &[u8]) -> Vec<u8> {
+pub(crate) fn decode(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut at = 0;
     while at < text.len() {
@@ -49,7 +99,7 @@ pub(super) fn decode(text: &[u8]) -> Vec<u8> {
 }
 
 /// The segments of a path that are not empty, as they are spelt.
-pub(super) fn segments(path: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn segments(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|segment| !segment.is_empty())
 }
 
@@ -102,6 +152,21 @@ mod tests {
             "/a%252f..",
             "/.;",
             "/a\\..",
+            "/%c0%ae%c0%ae/a",
+            "/%c0%2e/%c0%ae",
+            "/%e0%80%ae%e0%80%ae/a",
+            "/%f0%80%80%ae./a",
+            "/a%c0%af..%c0%afb",
+            "/a%c1%9c..",
+            "/%ef%bc%8e%ef%bc%8e/a",
+            "/a\u{ff0f}..\u{ff0f}b",
+            "/\u{ff0e}.",
+            "/%e2%80%a5/a",
+            "/%u002e%u002E/a",
+            "/%25u002e./a",
+            "/%uff0e./a",
+            "/..%00/a",
+            "/a/..%00.json",
         ] {
             assert!(has_dot_segment(path), "{path}");
         }
@@ -121,6 +186,13 @@ mod tests {
             "/%zz..",
             "/.well-known/x",
             "/a%20..b",
+            "/%c3%a9/\u{e9}..",
+            "/%ef%bc%8e%ef%bc%8e%ef%bc%8e",
+            "/%u00e9..",
+            "/%u00",
+            "/%c0",
+            "/a%00..",
+            "/%e2%80..",
         ] {
             assert!(!has_dot_segment(path), "{path}");
         }

@@ -1,5 +1,5 @@
-//! Takes connections from every listener, as many at once as `limits.max_connections` allows; what comes beyond that
-//! waits in the system's queue.
+//! Takes connections from every listener, as many at once as `limits.max_connections` allows. One more takes the place
+//! of the one that has been idle longest; when none is idle it waits, and what comes after it in the system's queue.
 
 use std::{future::Future, io, sync::Arc, thread::JoinHandle, time::Duration};
 
@@ -25,15 +25,11 @@ pub(super) async fn accept_all(
     let mut stopping = common.stopping.clone();
     let mut failing = false;
     loop {
-        let next = async {
-            let permit = Arc::clone(&common.connections).acquire_owned().await;
-            let permit = permit.expect("the semaphore is never closed");
-            (listener.accept().await, permit)
-        };
-        let Some((accepted, permit)) = until_stopped(&mut stopping, next).await else { return };
+        let Some(accepted) = until_stopped(&mut stopping, listener.accept()).await else { return };
         match accepted {
             Ok(conn) => {
                 failing = false;
+                let Some(permit) = until_stopped(&mut stopping, permit(common)).await else { return };
                 hand_over(conn, permit);
             }
             // The client left while it waited.
@@ -46,6 +42,16 @@ pub(super) async fn accept_all(
             }
         }
     }
+}
+
+/// Leave to serve a connection more.
+async fn permit(common: &Common) -> OwnedSemaphorePermit {
+    let connections = || Arc::clone(&common.connections);
+    if let Ok(permit) = connections().try_acquire_owned() {
+        return permit;
+    }
+    common.room.notify_one();
+    connections().acquire_owned().await.expect("the semaphore is never closed")
 }
 
 /// What `future` gives, or `None` when the server stops first.

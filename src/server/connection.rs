@@ -1,65 +1,107 @@
-//! One client connection: HTTP/1.1 or h2c, told apart by its first bytes.
+//! One client connection: HTTP/1.1 or HTTP/2, told apart by ALPN or by its first bytes.
 //!
 //! hyper's connection is made only once something has come: a client that connects and sends nothing costs little,
 //! and is cut off after `limits.header_timeout`, which hyper-util's detection would not do.
 
-use std::{cell::RefCell, convert::Infallible, io, pin::Pin, rc::Rc, task, time::Duration};
+use std::{cell::RefCell, convert::Infallible, error::Error as _, io, pin::Pin, rc::Rc, task};
 
 use bytes::Bytes;
 use http::Request;
 use http_body::{Body, Frame, SizeHint};
-use hyper::{
-    body::Incoming as HyperBody,
-    server::conn::{http1, http2},
-    service::service_fn,
-};
+use hyper::{body::Incoming as HyperBody, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{io::AsyncReadExt as _, sync::watch};
+use tokio_rustls::TlsAcceptor;
 use tower::Service;
 
 use super::{
     accept::until_stopped,
+    http2,
     listen::Conn,
+    tls,
     wire::{PREFACE, Watch, Wire},
 };
 use crate::{
     coarse,
     proxy::{AnswerOut, Caller, Incoming, Shared, chain},
+    telemetry::{
+        ConnectionEnd,
+        metrics::{OpenConnection, Protocol},
+    },
     upstream::Cut,
 };
 
 /// Bytes of request line and headers; API Gateway takes 10,240.
-const MAX_HEAD: usize = 64 << 10;
+pub(super) const MAX_HEAD: usize = 64 << 10;
 /// Bytes that hyper may hold of one connection before it waits.
 const MAX_BUFFER: usize = 128 << 10;
-/// Requests of one HTTP/2 connection at a time.
-const MAX_STREAMS: u32 = 250;
 
 /// Serves one connection to its end.
 pub(super) async fn serve(
-    mut conn: Conn,
+    conn: Conn,
     shared: &Rc<Shared>,
-    header_timeout: Duration,
+    acceptor: Option<&TlsAcceptor>,
+    watch: &Rc<Watch>,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let caller = Rc::new(Caller { local: conn.local() });
+    let unknown = OpenConnection::new();
+    let header_timeout = watch.crowd().limits.header_timeout;
+    let mut conn = match (conn, acceptor) {
+        (Conn::Tcp(stream), Some(acceptor)) => {
+            // Boxed, as what follows is, so that connections that do not need it do not carry its room.
+            let shaking = Box::pin(tls::accept(stream, acceptor, header_timeout));
+            match until_stopped(&mut stopping, shaking).await {
+                Some(Ok(conn)) => conn,
+                Some(Err(cause)) => return watch.ends_for(cause),
+                None => return watch.ends_for(ConnectionEnd::Drained),
+            }
+        }
+        (conn, _) => conn,
+    };
+    let caller = Rc::new(Caller { local: conn.local(), uid: conn.uid(), tls: conn.is_tls() });
     let first = coarse::timeout(header_timeout, read_ahead(&mut conn));
     let ahead = match until_stopped(&mut stopping, first).await {
         Some(Ok(Ok(ahead))) => ahead,
         // Nothing came: there is nobody to tell.
-        None | Some(Ok(Err(_)) | Err(coarse::Elapsed)) => return,
+        Some(Ok(Err(error))) => return watch.ends_for(ending(&error)),
+        Some(Err(coarse::Elapsed)) => return watch.ends_for(ConnectionEnd::HeaderTimeout),
+        None => return watch.ends_for(ConnectionEnd::Drained),
     };
-    let watch = Watch::new();
-    let wire = Wire::new(conn, ahead, &watch, header_timeout);
-    let ended = if ahead.0[..ahead.1] == *PREFACE {
-        watch.begin();
-        // Boxed, so that HTTP/1.1 connections do not carry its room.
-        Box::pin(serve_http2(wire, shared, &caller, &mut stopping)).await
+    let is_http2 = conn.speaks_http2().unwrap_or_else(|| ahead.0[..ahead.1] == *PREFACE);
+    let wire = Wire::new(conn, ahead, watch);
+    let ended = if is_http2 {
+        let _open = unknown.becomes(Protocol::Http2);
+        Box::pin(http2::serve(wire, watch, shared, &caller, &mut stopping)).await
     } else {
+        let _open = unknown.becomes(Protocol::Http1);
         serve_http1(wire, watch, shared, &caller, &mut stopping).await
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a client's connection ended");
+        watch.ends_for(cause_of(&error));
+        tracing::debug!(%error, "a client's connection ended with an error");
+    }
+}
+
+fn ending(error: &io::Error) -> ConnectionEnd {
+    if error.kind() == io::ErrorKind::UnexpectedEof { ConnectionEnd::Closed } else { ConnectionEnd::Broken }
+}
+
+/// What hyper's error says of the connection, where [`Wire`] has not said it already.
+fn cause_of(error: &hyper::Error) -> ConnectionEnd {
+    if let Some(error) = error.source().and_then(|source| source.downcast_ref::<h2::Error>()) {
+        return match error.reason() {
+            _ if error.is_remote() => ConnectionEnd::Closed,
+            Some(h2::Reason::ENHANCE_YOUR_CALM) => ConnectionEnd::Flooded,
+            _ if error.is_io() => ConnectionEnd::Broken,
+            _ => ConnectionEnd::ProtocolError,
+        };
+    }
+    if error.is_parse() {
+        ConnectionEnd::ProtocolError
+    } else if error.is_incomplete_message() || error.is_closed() {
+        ConnectionEnd::Closed
+    } else {
+        ConnectionEnd::Broken
     }
 }
 
@@ -79,7 +121,7 @@ async fn read_ahead(conn: &mut Conn) -> io::Result<([u8; 24], usize)> {
 
 async fn serve_http1(
     wire: Wire,
-    watch: Rc<Watch>,
+    watch: &Rc<Watch>,
     shared: &Rc<Shared>,
     caller: &Rc<Caller>,
     stopping: &mut watch::Receiver<bool>,
@@ -88,7 +130,7 @@ async fn serve_http1(
     let chain = RefCell::new(chain(shared));
     let service = service_fn(move |request: Request<HyperBody>| {
         let fragment = watch.begin();
-        let busy = Busy(Rc::clone(&watch));
+        let busy = Busy(Rc::clone(watch));
         let has_body = !request.body().is_end_stream();
         let answer = chain.borrow_mut().call(Incoming { request, caller: Rc::clone(caller), fragment });
         async move {
@@ -108,47 +150,10 @@ async fn serve_http1(
     match until_stopped(stopping, connection.as_mut()).await {
         Some(ended) => ended,
         None => {
+            watch.ends_for(ConnectionEnd::Drained);
             connection.as_mut().graceful_shutdown();
             connection.await
         }
-    }
-}
-
-async fn serve_http2(
-    wire: Wire,
-    shared: &Rc<Shared>,
-    caller: &Rc<Caller>,
-    stopping: &mut watch::Receiver<bool>,
-) -> hyper::Result<()> {
-    let chain = RefCell::new(chain(shared));
-    let caller = Rc::clone(caller);
-    let service = service_fn(move |request: Request<HyperBody>| {
-        chain.borrow_mut().call(Incoming { request, caller: Rc::clone(&caller), fragment: false })
-    });
-    let connection = http2::Builder::new(OnThisThread)
-        .timer(coarse::HyperTimer)
-        .keep_alive_interval(Duration::from_secs(60))
-        .keep_alive_timeout(Duration::from_secs(20))
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEAD as u32)
-        .serve_connection(TokioIo::new(wire), service);
-    let mut connection = std::pin::pin!(connection);
-    match until_stopped(stopping, connection.as_mut()).await {
-        Some(ended) => ended,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    }
-}
-
-/// Runs the streams of an HTTP/2 connection on the thread of their connection.
-#[derive(Clone)]
-struct OnThisThread;
-
-impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for OnThisThread {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
     }
 }
 

@@ -3,11 +3,8 @@
 use std::{
     fmt, io,
     net::SocketAddr,
-    os::unix::{
-        fs::{FileTypeExt as _, PermissionsExt as _},
-        net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream},
-    },
-    path::{Path, PathBuf},
+    os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream},
+    path::PathBuf,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -17,11 +14,13 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
+use tokio_rustls::server::TlsStream;
 
+use super::socket_file::{self, SocketFile};
 use crate::config::Listen;
 
 /// Connections that wait to be accepted.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 /// An address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +37,8 @@ pub struct BindError {
 pub enum Bound {
     /// With the port that was free, where 0 was asked for.
     Tcp(SocketAddr),
+    /// The same, with TLS.
+    Tls(SocketAddr),
     /// A socket file.
     Unix(PathBuf),
 }
@@ -47,7 +48,7 @@ impl Bound {
     #[must_use]
     pub fn address(&self) -> String {
         match self {
-            Self::Tcp(address) => address.to_string(),
+            Self::Tcp(address) | Self::Tls(address) => address.to_string(),
             Self::Unix(_) => self.to_string(),
         }
     }
@@ -57,6 +58,7 @@ impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "http://{address}"),
+            Self::Tls(address) => write!(f, "https://{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -65,22 +67,13 @@ impl fmt::Display for Bound {
 /// A listening socket that no runtime has taken yet.
 pub(super) enum Listener {
     Tcp(std::net::TcpListener, SocketAddr),
-    Unix(StdUnixListener, SocketFile),
-}
-
-/// Removes the socket file when the listener is gone.
-#[derive(Debug)]
-pub(super) struct SocketFile(PathBuf);
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // A file that is gone already is what is wanted.
-        let _ = std::fs::remove_file(&self.0);
-    }
+    /// The file is dropped first: while its socket is open, no other file takes its number.
+    Unix(SocketFile, StdUnixListener),
 }
 
 impl Listener {
-    pub(super) fn bind(address: &Listen) -> Result<Self, BindError> {
+    /// `unix_mode` is the mode of a Unix socket's file.
+    pub(super) fn bind(address: &Listen, unix_mode: u32) -> Result<Self, BindError> {
         match address {
             Listen::Tcp(address) => {
                 let failed = |source| BindError { address: address.to_string(), source };
@@ -90,16 +83,17 @@ impl Listener {
             }
             Listen::Unix(path) => {
                 let failed = |source| BindError { address: format!("unix:{}", path.display()), source };
-                let listener = bind_unix(path).map_err(failed)?;
-                Ok(Self::Unix(listener, SocketFile(path.clone())))
+                let (file, listener) = socket_file::bind(path, unix_mode).map_err(failed)?;
+                Ok(Self::Unix(file, listener))
             }
         }
     }
 
-    pub(super) fn bound(&self) -> Bound {
+    pub(super) fn bound(&self, tls: bool) -> Bound {
         match self {
+            Self::Tcp(_, address) if tls => Bound::Tls(*address),
             Self::Tcp(_, address) => Bound::Tcp(*address),
-            Self::Unix(_, file) => Bound::Unix(file.0.clone()),
+            Self::Unix(file, _) => Bound::Unix(file.path().to_owned()),
         }
     }
 
@@ -107,7 +101,7 @@ impl Listener {
     pub(super) fn into_async(self) -> io::Result<AsyncListener> {
         Ok(match self {
             Self::Tcp(listener, _) => AsyncListener::Tcp(TcpListener::from_std(listener)?),
-            Self::Unix(listener, file) => AsyncListener::Unix(UnixListener::from_std(listener)?, file),
+            Self::Unix(file, listener) => AsyncListener::Unix(file, UnixListener::from_std(listener)?),
         })
     }
 }
@@ -125,48 +119,11 @@ fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-/// Binds to a name of its own first, sets its mode, then moves it into place: at no moment may anybody else connect,
-/// whatever the umask. A socket file that nobody serves any more is replaced; any other file is not.
-fn bind_unix(path: &Path) -> io::Result<StdUnixListener> {
-    if let Ok(found) = std::fs::symlink_metadata(path) {
-        if !found.file_type().is_socket() {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket is there"));
-        }
-        if StdUnixStream::connect(path).is_ok() {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process serves it"));
-        }
-    }
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let private = tempdir_beside(folder)?;
-    let made = private.0.join("s");
-    let listener = StdUnixListener::bind(&made)?;
-    std::fs::set_permissions(&made, std::fs::Permissions::from_mode(0o600))?;
-    std::fs::rename(&made, path)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
-}
-
-struct PrivateFolder(PathBuf);
-
-impl Drop for PrivateFolder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir(&self.0);
-    }
-}
-
-/// A folder with mode 0700 from its first moment.
-fn tempdir_beside(folder: &Path) -> io::Result<PrivateFolder> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    let path = folder.join(format!(".cs{}", std::process::id()));
-    std::fs::DirBuilder::new().mode(0o700).create(&path)?;
-    Ok(PrivateFolder(path))
-}
-
 /// A listening socket in a runtime.
 pub(super) enum AsyncListener {
     Tcp(TcpListener),
-    /// The file goes when the listener does.
-    Unix(UnixListener, #[expect(dead_code, reason = "held for its drop")] SocketFile),
+    /// The file goes when the listener does, and before it.
+    Unix(#[expect(dead_code, reason = "held for its drop")] SocketFile, UnixListener),
 }
 
 impl AsyncListener {
@@ -178,7 +135,7 @@ impl AsyncListener {
                 stream.set_nodelay(true)?;
                 Ok(Conn::Tcp(stream))
             }
-            Self::Unix(listener, _) => Ok(Conn::Unix(listener.accept().await?.0)),
+            Self::Unix(_, listener) => Ok(Conn::Unix(listener.accept().await?.0)),
         }
     }
 }
@@ -186,6 +143,8 @@ impl AsyncListener {
 /// A connection from a client.
 pub(super) enum Conn {
     Tcp(TcpStream),
+    /// Boxed, so that plain connections do not carry its room.
+    Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
 }
 
@@ -200,13 +159,36 @@ impl Conn {
     pub(super) fn local(&self) -> Option<std::net::IpAddr> {
         match self {
             Self::Tcp(stream) => stream.local_addr().ok().map(|address| address.ip()),
+            Self::Tls(stream) => stream.get_ref().0.local_addr().ok().map(|address| address.ip()),
             Self::Unix(_) => None,
         }
     }
 
+    /// The user at the other end of a Unix socket (`SO_PEERCRED`): who it was when it connected.
+    pub(super) fn uid(&self) -> Option<u32> {
+        match self {
+            Self::Tcp(_) | Self::Tls(_) => None,
+            Self::Unix(stream) => stream.peer_cred().ok().map(|peer| peer.uid()),
+        }
+    }
+
+    pub(super) const fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    /// Whether ALPN chose HTTP/2 (RFC 7301); `None` when it chose nothing.
+    pub(super) fn speaks_http2(&self) -> Option<bool> {
+        match self {
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol().map(|protocol| protocol == b"h2"),
+            Self::Tcp(_) | Self::Unix(_) => None,
+        }
+    }
+
+    /// Before the handshake, if there is one.
     pub(super) fn detach(self) -> io::Result<Detached> {
         Ok(match self {
             Self::Tcp(stream) => Detached::Tcp(stream.into_std()?),
+            Self::Tls(stream) => Detached::Tcp(stream.into_inner().0.into_std()?),
             Self::Unix(stream) => Detached::Unix(stream.into_std()?),
         })
     }
@@ -223,6 +205,7 @@ impl AsyncRead for Conn {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -232,6 +215,7 @@ impl AsyncWrite for Conn {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
@@ -243,6 +227,7 @@ impl AsyncWrite for Conn {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
@@ -251,14 +236,18 @@ impl AsyncWrite for Conn {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Sockets hold nothing back.
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            // Sockets hold nothing back.
+            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }

@@ -11,7 +11,13 @@
 
 mod accept;
 mod connection;
+mod crowd;
+mod files;
+mod http2;
 mod listen;
+mod self_signed;
+mod socket_file;
+mod tls;
 mod wire;
 mod worker;
 
@@ -21,15 +27,18 @@ use std::{
     thread::JoinHandle,
 };
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
 
 use listen::Listener;
 pub use listen::{BindError, Bound};
+pub use tls::{Certificate, TlsError};
 
 use crate::{
     config::Config,
     credentials::Sources,
-    proxy::{Budget, SharedError},
+    proxy::{Budget, Code, SharedError},
+    telemetry::metrics::Metrics,
     upstream::Roots,
 };
 
@@ -39,6 +48,9 @@ pub enum StartError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// TLS cannot be served.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A stage cannot be served.
     #[error(transparent)]
     Stage(#[from] SharedError),
@@ -50,6 +62,7 @@ pub enum StartError {
 /// A proxy that serves.
 pub struct Server {
     bound: Vec<Bound>,
+    certificate: Option<Certificate>,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -61,29 +74,56 @@ struct Common {
     sources: Arc<Sources>,
     roots: Arc<Roots>,
     budget: Arc<Budget>,
+    metrics: Option<Arc<Metrics>>,
     /// One permit a connection.
     connections: Arc<Semaphore>,
+    /// Told once for each connection for which there is no permit.
+    room: Arc<Notify>,
+    /// For the TCP listeners, when they speak TLS.
+    tls: Option<TlsAcceptor>,
     stopping: watch::Receiver<bool>,
 }
 
+/// What the workers of this configuration count into, all at 0; `None` where metrics are off.
+#[must_use]
+pub fn metrics(config: &Config) -> Option<Arc<Metrics>> {
+    let codes = || Code::ALL.iter().map(|code| [code.as_str(), code.fault().as_str()]).collect();
+    config.metrics.then(|| Metrics::new(config, codes()))
+}
+
 impl Server {
-    /// Binds and serves.
+    /// Binds and serves, and counts into `metrics` if there are any.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
-    pub fn start(config: &Arc<Config>, sources: &Arc<Sources>) -> Result<Self, StartError> {
-        let listeners = config.listen.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
-        let bound = listeners.iter().map(Listener::bound).collect();
+    pub fn start(
+        config: &Arc<Config>,
+        sources: &Arc<Sources>,
+        metrics: Option<Arc<Metrics>>,
+    ) -> Result<Self, StartError> {
+        files::raise_limit(config.limits.max_connections);
+        let (tls, certificate) = config.tls.as_ref().map(tls::load).transpose()?.unzip();
+        let listeners = config.listen.iter().map(|address| Listener::bind(address, config.unix_mode));
+        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+        let bound = listeners.iter().map(|listener| listener.bound(tls.is_some())).collect();
         let (stop, stopping) = watch::channel(false);
+        let budget = Budget::new(config);
+        if let Some(metrics) = &metrics {
+            let budget = Arc::clone(&budget);
+            metrics.set_buffered(move || budget.used());
+        }
         let common = Common {
             config: Arc::clone(config),
             sources: Arc::clone(sources),
             roots: Arc::default(),
-            budget: Budget::new(&config.limits),
+            budget,
+            metrics,
             connections: Arc::new(Semaphore::new(config.limits.max_connections)),
+            room: Arc::default(),
+            tls,
             stopping,
         };
-        let mut server = Self { bound, stop, threads: Vec::new() };
+        let mut server = Self { bound, certificate, stop, threads: Vec::new() };
         let started = if config.workers.get() == 1 {
             server.start_one(&common, listeners)
         } else {
@@ -121,6 +161,12 @@ impl Server {
     #[must_use]
     pub fn bound(&self) -> &[Bound] {
         &self.bound
+    }
+
+    /// What clients are shown, when TLS is served.
+    #[must_use]
+    pub const fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.as_ref()
     }
 
     /// Closes the listeners, lets requests under way end, and waits for that.

@@ -4,7 +4,7 @@
 //! A connection is in one of these phases:
 //!
 //! ```text
-//! Idle   nothing of a request has come; ends after IDLE
+//! Idle   nothing of a request has come; ends after limits.idle_timeout
 //! Head   a request's head is coming; answered with 408 after limits.header_timeout
 //! Busy   the chain has the request
 //! Tail   its answer's last bytes are still to be written
@@ -12,6 +12,12 @@
 //!
 //! What hyper writes in Idle or Head is an answer of its own to something that is no request (400, 431): its body is
 //! replaced by the proxy's, with a code, so that nobody takes it for the gateway's.
+//!
+//! A client that sends without a pause has its turn with the others: after [`TURN`] bytes they go first. Otherwise one
+//! that sends nothing but PING, thousands to a read, would have its worker to itself.
+//!
+//! In any phase, and for HTTP/2 too, a client that reads nothing of what is there for it for limits.write_timeout loses
+//! the connection.
 
 use std::{
     cell::Cell,
@@ -24,17 +30,18 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::listen::Conn;
+use super::{crowd::Crowd, listen::Conn};
 use crate::{
     coarse::Deadline,
     proxy::{Code, Refusal},
+    telemetry::{ConnectionEnd, metrics},
 };
 
-/// How long a connection may wait for its next request.
-const IDLE: Duration = Duration::from_secs(300);
-
 /// How long a client may take to see that its body is no longer read.
-const LINGER: Duration = Duration::from_secs(5);
+pub(super) const LINGER: Duration = Duration::from_secs(5);
+
+/// Bytes that a client may send in one go while others wait.
+const TURN: usize = 128 << 10;
 
 /// How long an HTTP/2 preface can be.
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -47,9 +54,15 @@ enum Phase {
     Tail,
 }
 
-/// Shared by the connection and the service that answers its requests.
+/// Shared by the connection, the service that answers its requests, and its worker's [`Crowd`].
 pub(super) struct Watch {
+    crowd: Rc<Crowd>,
     phase: Cell<Phase>,
+    /// Open streams of an HTTP/2 connection, whose phase is always `Busy`; `None` for HTTP/1.1.
+    streams: Cell<Option<u32>>,
+    /// Since when it has been idle, if it is.
+    resting_from: Cell<u64>,
+    end: Cell<Option<ConnectionEnd>>,
     /// Whether a `#` came in a request line.
     fragment: Cell<bool>,
     /// Whether the last request, or what came in place of one, was refused while more of it was still coming.
@@ -57,8 +70,71 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new() -> Rc<Self> {
-        Rc::new(Self { phase: Cell::new(Phase::Idle), fragment: Cell::new(false), unread: Cell::new(false) })
+    pub(super) fn new(crowd: &Rc<Crowd>) -> Rc<Self> {
+        Rc::new(Self {
+            crowd: Rc::clone(crowd),
+            phase: Cell::new(Phase::Idle),
+            streams: Cell::new(None),
+            resting_from: Cell::new(crowd.moment()),
+            end: Cell::new(None),
+            fragment: Cell::new(false),
+            unread: Cell::new(false),
+        })
+    }
+
+    pub(super) fn crowd(&self) -> &Crowd {
+        &self.crowd
+    }
+
+    /// Whether nothing is lost with the connection.
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase.get() == Phase::Idle || self.streams.get() == Some(0)
+    }
+
+    /// Whether it is an HTTP/1.1 connection without a request; one over HTTP/2 is told before it ends.
+    pub(super) fn is_idle_http1(&self) -> bool {
+        self.phase.get() == Phase::Idle
+    }
+
+    /// A moment of the crowd's.
+    pub(super) fn resting_from(&self) -> u64 {
+        self.resting_from.get()
+    }
+
+    fn rest(&self) {
+        self.resting_from.set(self.crowd.moment());
+        self.crowd.rests();
+    }
+
+    /// The connection is HTTP/2: it is idle while it has no stream.
+    pub(super) fn begin_http2(&self) {
+        self.phase.set(Phase::Busy);
+        self.streams.set(Some(0));
+    }
+
+    /// A stream of the HTTP/2 connection has a request.
+    pub(super) fn begin_stream(&self) {
+        self.streams.set(self.streams.get().map(|open| open + 1));
+    }
+
+    /// The stream is done. Whether it was the last one.
+    pub(super) fn end_stream(&self) -> bool {
+        let left = self.streams.get().map(|open| open.saturating_sub(1));
+        self.streams.set(left);
+        if left == Some(0) {
+            self.rest();
+        }
+        left == Some(0)
+    }
+
+    /// Why the connection is about to end; the first reason counts.
+    pub(super) fn ends_for(&self, cause: ConnectionEnd) {
+        self.end.set(self.end.get().or(Some(cause)));
+    }
+
+    /// Why it ended.
+    pub(super) fn cause_of_end(&self) -> ConnectionEnd {
+        self.end.get().unwrap_or(ConnectionEnd::Closed)
     }
 
     /// The chain has a request. Says whether its target had a fragment, which hyper drops unseen.
@@ -85,8 +161,11 @@ pub(super) struct Wire {
     /// What was read ahead, and how much of it has been given out.
     ahead: ([u8; 24], usize, usize),
     watch: Rc<Watch>,
-    header_timeout: Duration,
     deadline: Option<Deadline>,
+    /// Bytes that have come since it last had to wait.
+    turn: usize,
+    /// Runs while the client takes nothing.
+    stalled: Option<Deadline>,
     /// Whether the line that is coming is a request's first.
     in_first_line: bool,
     own: Option<Own>,
@@ -103,12 +182,7 @@ struct Own {
 }
 
 impl Wire {
-    pub(super) fn new(
-        conn: Conn,
-        ahead: ([u8; 24], usize),
-        watch: &Rc<Watch>,
-        header_timeout: Duration,
-    ) -> Self {
+    pub(super) fn new(conn: Conn, ahead: ([u8; 24], usize), watch: &Rc<Watch>) -> Self {
         let (bytes, length) = ahead;
         let watch = Rc::clone(watch);
         let ahead = (bytes, 0, length);
@@ -116,8 +190,9 @@ impl Wire {
             conn,
             ahead,
             watch,
-            header_timeout,
             deadline: None,
+            turn: 0,
+            stalled: None,
             in_first_line: false,
             own: None,
             lingering: None,
@@ -140,7 +215,7 @@ impl Wire {
         let phase = self.watch.phase.get();
         if !bytes.is_empty() && phase == Phase::Idle {
             self.watch.phase.set(Phase::Head);
-            self.deadline = Some(Deadline::after(self.header_timeout));
+            self.deadline = Some(Deadline::after(self.watch.crowd.limits.header_timeout));
             self.in_first_line = true;
         }
         if self.in_first_line {
@@ -153,18 +228,37 @@ impl Wire {
         }
     }
 
-    /// Whether the time for the phase is up. Polled only while nothing comes.
+    /// Whether the time for a head is up. Polled only while nothing comes.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
-        let limit = match self.watch.phase.get() {
-            Phase::Idle => IDLE,
-            Phase::Head => self.header_timeout,
-            Phase::Busy | Phase::Tail => {
-                self.deadline = None;
-                return false;
-            }
-        };
-        let deadline = self.deadline.get_or_insert_with(|| Deadline::after(limit));
-        Pin::new(deadline).poll(cx).is_ready()
+        let limits = &self.watch.crowd.limits;
+        // Idle connections are ended by their crowd: hyper does not ask again for what it knows is not there yet.
+        if self.watch.phase.get() != Phase::Head {
+            self.deadline = None;
+            return false;
+        }
+        let deadline = self.deadline.get_or_insert_with(|| Deadline::after(limits.header_timeout));
+        let is_late = Pin::new(deadline).poll(cx).is_ready();
+        if is_late {
+            self.watch.ends_for(ConnectionEnd::HeaderTimeout);
+        }
+        is_late
+    }
+
+    /// Passes on how a write went; an error once the client has taken nothing for too long.
+    fn unless_stalled<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let limit = self.watch.crowd.limits.write_timeout;
+        let deadline = self.stalled.get_or_insert_with(|| Deadline::after(limit));
+        ready!(Pin::new(deadline).poll(cx));
+        self.watch.ends_for(ConnectionEnd::WriteStalled);
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Writes what is left of an answer of ours.
@@ -189,23 +283,29 @@ impl Wire {
             Phase::Busy | Phase::Tail => None,
         };
         if let (None, Some(status)) = (&self.own, status) {
-            self.own = Some(Own { bytes: own_answer(status), written: 0, claimed: Some(length) });
+            self.own = Some(Own { bytes: own_answer(refusal(status)), written: 0, claimed: Some(length) });
+            self.watch.ends_for(ConnectionEnd::ProtocolError);
             // hyper stops at the first mistake; the rest of a large head may still be coming.
             self.watch.leave_unread();
         }
     }
 }
 
-/// The answer to what is no request, which is logged. It is the connection's last.
-fn own_answer(status: &[u8]) -> Vec<u8> {
-    let refusal: Refusal = match status {
+/// What hyper's own answer means.
+fn refusal(status: &[u8]) -> Refusal {
+    match status {
         b"408" => Code::HeaderTimeout.into(),
         b"431" | b"414" => Code::HeadersTooLarge.into(),
         _ => Refusal::because(Code::BadRequest, "What came is not a valid HTTP/1.1 request.").with_hint(
-            "Check the request line, the header lines and the framing. TLS is not spoken here: use http://.",
+            "Check the request line, the header lines and the framing. TLS is not spoken here: use http://, or set tls.",
         ),
-    };
+    }
+}
+
+/// The answer to what is no request, which is logged. It is the connection's last.
+pub(super) fn own_answer(refusal: Refusal) -> Vec<u8> {
     let (code, status, body) = (refusal.code.as_str(), refusal.code.status(), refusal.body(""));
+    metrics::refused(refusal.code as usize);
     // There is no request whose line could tell it. Nothing of what came is logged: it may be anything.
     tracing::info!(
         target: "countersign::server", code, status = status.as_u16(), "answered what is no request"
@@ -229,19 +329,27 @@ impl AsyncRead for Wire {
             this.saw(&buf.filled()[before..]);
             return Poll::Ready(Ok(()));
         }
+        if this.turn > TURN {
+            this.turn = 0;
+            // Wakes this task once all others that are ready have run; there is nothing to keep of it.
+            return std::pin::pin!(tokio::task::yield_now()).poll(cx).map(Ok);
+        }
         match Pin::new(&mut this.conn).poll_read(cx, buf) {
             Poll::Ready(done) => {
+                this.turn += buf.filled().len() - before;
                 this.saw(&buf.filled()[before..]);
                 Poll::Ready(done)
             }
             Poll::Pending => {
+                this.turn = 0;
                 if this.own.is_none() && !this.is_late(cx) {
                     return Poll::Pending;
                 }
-                if this.watch.phase.get() == Phase::Head && this.own.is_none() {
-                    this.own = Some(Own { bytes: own_answer(b"408"), written: 0, claimed: None });
+                if this.own.is_none() {
+                    this.own = Some(Own { bytes: own_answer(refusal(b"408")), written: 0, claimed: None });
                 }
-                ready!(this.poll_own(cx))?;
+                let written = this.poll_own(cx);
+                ready!(this.unless_stalled(cx, written))?;
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
         }
@@ -252,10 +360,11 @@ impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.before_write(buf, buf.len());
-        if let Some(claimed) = ready!(this.poll_own(cx))? {
-            return Poll::Ready(Ok(claimed));
-        }
-        Pin::new(&mut this.conn).poll_write(cx, buf)
+        let written = match this.poll_own(cx) {
+            Poll::Ready(Ok(None)) => Pin::new(&mut this.conn).poll_write(cx, buf),
+            own => own.map_ok(Option::unwrap_or_default),
+        };
+        this.unless_stalled(cx, written)
     }
 
     fn poll_write_vectored(
@@ -266,10 +375,11 @@ impl AsyncWrite for Wire {
         let this = self.get_mut();
         let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| &**buf);
         this.before_write(first, bufs.iter().map(|buf| buf.len()).sum());
-        if let Some(claimed) = ready!(this.poll_own(cx))? {
-            return Poll::Ready(Ok(claimed));
-        }
-        Pin::new(&mut this.conn).poll_write_vectored(cx, bufs)
+        let written = match this.poll_own(cx) {
+            Poll::Ready(Ok(None)) => Pin::new(&mut this.conn).poll_write_vectored(cx, bufs),
+            own => own.map_ok(Option::unwrap_or_default),
+        };
+        this.unless_stalled(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -278,13 +388,18 @@ impl AsyncWrite for Wire {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(this.poll_own(cx))?;
+        let written = match this.poll_own(cx) {
+            Poll::Ready(Ok(_)) => Pin::new(&mut this.conn).poll_flush(cx),
+            own => own.map_ok(|_| ()),
+        };
+        ready!(this.unless_stalled(cx, written))?;
         // hyper flushes once its own buffer is empty: the answer is out, and what follows is another one.
         if this.watch.phase.get() == Phase::Tail {
             this.watch.phase.set(Phase::Idle);
+            this.watch.rest();
             this.deadline = None;
         }
-        Pin::new(&mut this.conn).poll_flush(cx)
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -11,6 +11,7 @@ use super::{
     Common, StartError,
     accept::{Handed, accept_all},
     connection::serve,
+    crowd::Crowd,
     listen::{Conn, Listener},
 };
 use crate::{coarse, proxy::Shared, telemetry};
@@ -33,6 +34,9 @@ pub(super) fn spawn(
     ready: Sender<Result<(), StartError>>,
 ) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        if let Some(metrics) = &common.metrics {
+            metrics.enter(index);
+        }
         let served = run(common, inbox, &ready);
         if let Err(error) = served {
             // Before it served, somebody waits for this; afterwards nothing fails.
@@ -52,10 +56,21 @@ fn run(common: Common, inbox: Inbox, ready: &Sender<Result<(), StartError>>) -> 
         let shared = Shared::new(&common.config, &common.sources, &common.roots, &common.budget)?;
         let flush = spawn_local(telemetry::flush_when_due());
         let sweep = spawn_local(sweep(Rc::clone(&shared)));
+        let crowd = Crowd::new(&common.config.limits);
+        let make_room = {
+            let (common, crowd) = (common.clone(), Rc::clone(&crowd));
+            spawn_local(async move { crowd.make_room(&common).await })
+        };
+        let end_idle = {
+            let crowd = Rc::clone(&crowd);
+            spawn_local(async move { crowd.end_idle().await })
+        };
         match inbox {
-            Inbox::Listeners(listeners) => accept_here(&common, &shared, listeners, ready).await?,
-            Inbox::Sockets(inbox) => receive(&common, &shared, inbox, ready).await,
+            Inbox::Listeners(listeners) => accept_here(&common, &shared, &crowd, listeners, ready).await?,
+            Inbox::Sockets(inbox) => receive(&common, &shared, &crowd, inbox, ready).await,
         }
+        make_room.abort();
+        end_idle.abort();
         let all = u32::try_from(common.config.limits.max_connections).unwrap_or(u32::MAX);
         let limit = common.config.limits.drain_timeout;
         if coarse::timeout(limit, common.connections.acquire_many(all)).await.is_err() {
@@ -74,6 +89,7 @@ fn run(common: Common, inbox: Inbox, ready: &Sender<Result<(), StartError>>) -> 
 async fn accept_here(
     common: &Common,
     shared: &Rc<Shared>,
+    crowd: &Rc<Crowd>,
     listeners: Vec<Listener>,
     ready: &Sender<Result<(), StartError>>,
 ) -> Result<(), StartError> {
@@ -82,9 +98,10 @@ async fn accept_here(
     let tasks: Vec<_> = listeners
         .into_iter()
         .map(|listener| {
-            let (common, shared) = (common.clone(), Rc::clone(shared));
+            let (common, shared, crowd) = (common.clone(), Rc::clone(shared), Rc::clone(crowd));
             spawn_local(async move {
-                accept_all(&common, listener, |conn, permit| start(&common, &shared, conn, permit)).await;
+                accept_all(&common, listener, |conn, permit| start(&common, &shared, &crowd, conn, permit))
+                    .await;
             })
         })
         .collect();
@@ -97,6 +114,7 @@ async fn accept_here(
 async fn receive(
     common: &Common,
     shared: &Rc<Shared>,
+    crowd: &Rc<Crowd>,
     mut inbox: mpsc::UnboundedReceiver<Handed>,
     ready: &Sender<Result<(), StartError>>,
 ) {
@@ -104,18 +122,20 @@ async fn receive(
     // Ends when the acceptor does.
     while let Some((socket, permit)) = inbox.recv().await {
         match Conn::attach(socket) {
-            Ok(conn) => start(common, shared, conn, permit),
+            Ok(conn) => start(common, shared, crowd, conn, permit),
             Err(error) => tracing::warn!(%error, "a connection is lost"),
         }
     }
 }
 
-fn start(common: &Common, shared: &Rc<Shared>, conn: Conn, permit: OwnedSemaphorePermit) {
-    let (shared, stopping) = (Rc::clone(shared), common.stopping.clone());
-    let timeout = common.config.limits.header_timeout;
-    spawn_local(async move {
-        serve(conn, &shared, timeout, stopping).await;
-        drop(permit);
+fn start(common: &Common, shared: &Rc<Shared>, crowd: &Rc<Crowd>, conn: Conn, permit: OwnedSemaphorePermit) {
+    let (shared, tls, stopping) = (Rc::clone(shared), common.tls.clone(), common.stopping.clone());
+    crowd.enter(|watch, member| {
+        spawn_local(async move {
+            serve(conn, &shared, tls.as_ref(), &watch, stopping).await;
+            drop(member);
+            drop(permit);
+        })
     });
 }
 

@@ -1,17 +1,25 @@
-//! What is written down about a run: one line a request, and diagnostics. A leaf: beside the settings of the log and
+//! What is written down about a run: one line a request, metrics, and diagnostics. A leaf: beside the settings and
 //! the type of a secret it knows no other module's types.
 //!
 //! Can a secret escape? Four things stand against it: secrets have a type that does not print (`secret`), records hold
 //! no header, body or query, crates that print what they handle are capped whatever the filter says (`log`), and
-//! every diagnostic line is searched for the secrets in use before it is written (`scrub`).
+//! every diagnostic line, what a panic says too (`panics`), is searched for the secrets in use before it is written
+//! (`scrub`).
 
 mod access;
+mod connection;
 mod log;
+pub mod metrics;
+mod panics;
+mod phases;
 mod record;
 mod scrub;
 
 pub use access::{flush, flush_when_due};
+pub use connection::{ConnectionEnd, connection_ended};
 pub use log::{BadFilter, Logging, start};
+pub use panics::log_panics;
+pub use phases::Phase;
 pub use record::{ACCESS, Record, RequestId};
 #[cfg(test)]
 pub use scrub::is_hidden;

@@ -10,6 +10,11 @@ use std::{
 
 use http::{HeaderValue, Method};
 
+use super::{
+    metrics::{self, Finished, Series},
+    phases::{Phase, Phases},
+};
+
 /// The `tracing` target of the one line a request.
 pub const ACCESS: &str = "countersign::access";
 
@@ -55,6 +60,10 @@ pub struct Record {
     method: Method,
     /// A copy: the request's own is a slice of the buffer that it was read into.
     path: Box<str>,
+    /// Where its time went; `None` when nobody counts.
+    phases: Option<Phases>,
+    /// Where it is counted.
+    pub series: Cell<Series>,
     /// The stage that was chosen.
     pub stage: OnceCell<Rc<str>>,
     /// The status that the client gets; 0 when it left before.
@@ -69,6 +78,8 @@ pub struct Record {
     pub attempts: Cell<u32>,
     /// Whether the answer broke off.
     pub cut: Cell<bool>,
+    /// Whether the client's HTTP/1.1 connection ends with the answer, as what follows on it is not to be trusted.
+    pub ends_connection: Cell<bool>,
     /// The gateway's own id of the request.
     pub gateway_id: OnceCell<HeaderValue>,
 }
@@ -77,8 +88,15 @@ impl Record {
     /// Starts the clock.
     #[must_use]
     pub fn start(method: Method, path: &str) -> Self {
+        let started = Instant::now();
+        let phases = metrics::is_on().then(|| Phases::start(started));
+        if phases.is_some() {
+            metrics::request_began();
+        }
         Self {
-            started: Instant::now(),
+            started,
+            phases,
+            series: Cell::default(),
             id: RequestId::next(),
             method,
             path: path.into(),
@@ -89,6 +107,7 @@ impl Record {
             sent: Cell::new(0),
             attempts: Cell::new(0),
             cut: Cell::new(false),
+            ends_connection: Cell::new(false),
             gateway_id: OnceCell::new(),
         }
     }
@@ -98,17 +117,46 @@ impl Record {
     pub const fn id(&self) -> RequestId {
         self.id
     }
+
+    /// The next phase begins.
+    pub fn enter(&self, phase: Phase) {
+        if let Some(phases) = &self.phases {
+            phases.enter(phase, Instant::now());
+        }
+    }
+
+    /// The next phase began at `now`, which the caller knows anyway.
+    pub fn enter_at(&self, phase: Phase, now: Instant) {
+        if let Some(phases) = &self.phases {
+            phases.enter(phase, now);
+        }
+    }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
         let (refused, fault) = self.refusal.get().unzip();
+        let took = self.phases.as_ref().map(|phases| {
+            let end = Instant::now();
+            let took = end.saturating_duration_since(self.started);
+            metrics::request_finished(Finished {
+                series: self.series.get(),
+                status: self.status.get(),
+                refused: refused.is_some(),
+                cut: self.cut.get(),
+                received: self.received.get(),
+                sent: self.sent.get(),
+                took,
+                phases: phases.end(end),
+            });
+            took
+        });
         tracing::info!(
             target: ACCESS,
             method = self.method.as_str(),
             path = &*self.path,
             status = u64::from(self.status.get()),
-            micros = self.started.elapsed().as_micros() as u64,
+            micros = took.unwrap_or_else(|| self.started.elapsed()).as_micros() as u64,
             stage = self.stage.get().map(|name| &**name),
             refused,
             fault,

@@ -27,6 +27,10 @@ use super::{
 use crate::{
     coarse,
     config::{Stage, Timeouts},
+    telemetry::{
+        Phase, Record,
+        metrics::{self, Dial, StageIndex, UpstreamConnection},
+    },
 };
 
 /// How long an idle connection is kept. API Gateway does not say how long it keeps its end; any pooled connection may
@@ -41,11 +45,14 @@ pub struct Pool {
     dialer: Dialer,
     timeouts: Timeouts,
     idle: RefCell<Vec<Idle>>,
+    /// Where it is counted.
+    stage: StageIndex,
 }
 
 struct Idle {
     connection: Connection,
     since: Instant,
+    counted: UpstreamConnection,
 }
 
 /// A connection and the task that drives it.
@@ -53,6 +60,7 @@ struct Connection {
     sender: SendRequest<Chunks>,
     traffic: Rc<Traffic>,
     task: AbortHandle,
+    _counted: UpstreamConnection,
 }
 
 impl Drop for Connection {
@@ -82,15 +90,21 @@ impl Pool {
     #[must_use]
     pub fn new(stage: &Stage, tls: Option<Arc<ClientConfig>>) -> Rc<Self> {
         let dialer = Dialer::new(&stage.url, stage.connect_to.as_ref(), tls, stage.timeouts.connect);
-        Rc::new(Self { dialer, timeouts: stage.timeouts, idle: RefCell::default() })
+        let index = metrics::stage(&stage.name);
+        Rc::new(Self { dialer, timeouts: stage.timeouts, idle: RefCell::default(), stage: index })
     }
 
     /// Sends `request` on a kept connection, or on a new one (`fresh` asks for that), and waits for the head of the
-    /// answer.
+    /// answer. `record` is told which of its phases begin.
     ///
     /// # Errors
     /// [`Failure`], which says how much of the request the stage can have seen.
-    pub async fn send(self: &Rc<Self>, request: Request<Chunks>, fresh: bool) -> Result<Answer, Failure> {
+    pub async fn send(
+        self: &Rc<Self>,
+        request: Request<Chunks>,
+        fresh: bool,
+        record: &Record,
+    ) -> Result<Answer, Failure> {
         let kept = if fresh { None } else { self.take().await };
         let mut lease = match kept {
             Some(lease) => lease,
@@ -98,7 +112,8 @@ impl Pool {
             None => Box::pin(self.connect()).await?,
         };
         let Connection { sender, traffic, .. } = &mut lease.connection;
-        traffic.begin();
+        record.enter_at(Phase::FirstByte, traffic.begin());
+        metrics::sent(self.stage, lease.reused);
         let sending = sender.try_send_request(request);
         let response = match within(self.timeouts.first_byte, traffic, sending).await {
             Ok(Ok(response)) => response,
@@ -109,6 +124,7 @@ impl Pool {
             }
             Err(coarse::Elapsed) => return Err(Failure::FirstByteTimeout),
         };
+        record.enter(Phase::Answer);
         let reused = lease.reused;
         let response = response.map(|body| AnswerBody::new(body, lease, self.timeouts.idle));
         Ok(Answer { response, reused })
@@ -116,7 +132,8 @@ impl Pool {
 
     async fn take(self: &Rc<Self>) -> Option<Lease> {
         loop {
-            let Idle { mut connection, since } = self.idle.borrow_mut().pop()?;
+            let Idle { mut connection, since, counted } = self.idle.borrow_mut().pop()?;
+            drop(counted);
             if since.elapsed() >= KEEP {
                 continue;
             }
@@ -134,21 +151,35 @@ impl Pool {
     }
 
     async fn connect(self: &Rc<Self>) -> Result<Lease, Failure> {
-        let stream = self.dialer.dial().await?;
+        let stream = self.dialer.dial().await.inspect_err(|failure| self.failed(failure))?;
         let traffic = stream.traffic();
         let (sender, driver) = http1::Builder::new()
             .max_buf_size(128 << 10)
             .handshake(TokioIo::new(stream))
             .await
-            .map_err(|source| Failure::Broken { sent: Sent::Nothing, source })?;
+            .map_err(|source| Failure::Broken { sent: Sent::Nothing, source })
+            .inspect_err(|failure| self.failed(failure))?;
+        metrics::dialled(self.stage, Dial::Connected);
         // The task notices by itself when the stage closes an idle connection.
         let task = tokio::task::spawn_local(async move {
             if let Err(error) = driver.await {
                 tracing::debug!(%error, "a connection to the stage ended");
             }
         });
-        let connection = Connection { sender, traffic, task: task.abort_handle() };
+        let counted = UpstreamConnection::open(self.stage);
+        let connection = Connection { sender, traffic, task: task.abort_handle(), _counted: counted };
         Ok(Lease { connection, pool: Rc::downgrade(self), reused: false })
+    }
+
+    fn failed(&self, failure: &Failure) {
+        let outcome = match failure {
+            Failure::Resolve { .. } => Dial::Name,
+            Failure::Connect { .. } => Dial::Connect,
+            Failure::Tls { .. } => Dial::Tls,
+            Failure::ConnectTimeout { .. } => Dial::Timeout,
+            Failure::FirstByteTimeout | Failure::Broken { .. } | Failure::Garbage { .. } => Dial::Broken,
+        };
+        metrics::dialled(self.stage, outcome);
     }
 
     /// Closes what has been idle for too long.
@@ -165,7 +196,8 @@ impl Lease {
         if let Some(pool) = pool.upgrade()
             && !connection.sender.is_closed()
         {
-            pool.idle.borrow_mut().push(Idle { connection, since: Instant::now() });
+            let counted = UpstreamConnection::idle(pool.stage);
+            pool.idle.borrow_mut().push(Idle { connection, since: Instant::now(), counted });
         }
     }
 }

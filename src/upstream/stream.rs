@@ -26,10 +26,12 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
-    /// A request begins.
-    pub(super) fn begin(&self) {
-        self.written.set(Instant::now());
+    /// A request begins. Says when.
+    pub(super) fn begin(&self) -> Instant {
+        let now = Instant::now();
+        self.written.set(now);
         self.answered.set(false);
+        now
     }
 
     /// When the last bytes so far were written, or the request began.

@@ -420,7 +420,7 @@ fn sources_that_nobody_names_any_more_end() {
             let (tool, old) = (sources.current(&wanted[0]), sources.api_key(&key));
             tool.wait_usable(unexpired, LONG).await.unwrap();
             get(&sources.current(&wanted[1]), "AKIADEV1").await;
-            sources.retain(&[&wanted[1]], &[]);
+            sources.retain(&[&wanted[1]], &[], &[]);
             // What is kept follows an edit, which would have made the other ask as well.
             scene.write("key", "second");
             scene.write(

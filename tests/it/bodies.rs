@@ -294,7 +294,7 @@ fn what_the_client_cuts_short_is_never_forwarded() {
     }
     // Chunks that are none.
     let chunks = b"PUT /a HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nshort\r\n";
-    assert_refusal(&raw(&scene, chunks, "PUT"), 400, "body-cut");
+    assert_refusal(&raw(&scene, chunks, "PUT"), 400, "bad-request");
 
     let client = h2c::Client::connect(scene.proxy.address()).unwrap();
     let mut stream = client.begin(&Ask::new("PUT", "/a"), false).unwrap();

@@ -171,7 +171,7 @@ fn an_address_that_others_reach_needs_its_flag() {
             // This machine may have no IPv6.
             continue;
         }
-        let allowed = format!("{top}[guard]\nallow_remote = true\n{stage}");
+        let allowed = format!("{top}[guard]\nallow_remote = true\nno_token = true\n{stage}");
         let proxy = Launch::config(&allowed).start();
         assert_eq!(proxy.terminate().code, Some(0));
     }
@@ -180,7 +180,9 @@ fn an_address_that_others_reach_needs_its_flag() {
 #[test]
 fn the_address_that_was_connected_to_is_a_name_of_this_machine() {
     // 127.0.0.1 passes in any case; what a machine's other address is, a test cannot know.
-    let scene = Setup::new().top("listen = \"0.0.0.0:0\"\nguard.allow_remote = true").start_ok();
+    let scene = Setup::new()
+        .top("listen = \"0.0.0.0:0\"\nguard.allow_remote = true\nguard.no_token = true")
+        .start_ok();
     let port = scene.proxy.address().port();
     let here = std::net::SocketAddr::from(([127, 0, 0, 1], port));
     let answer = Via::Http1

@@ -6,6 +6,7 @@
 //! | `clients` | curl, httpx, requests, boto3, fetch and nghttp work unmodified, large bodies byte for byte |
 //! | `architecture` | ARCHITECTURE.md tells the truth: arrows, steps, invariants; links lead somewhere |
 //! | `container` | the Dockerfile copies what is there and calls the program as it wants to be called |
+//! | `corpus` | raw requests of `tests/corpus` are refused or made harmless, over both protocols |
 //! | `instruments` | the tests' own tools tell the truth: origin, clients, outside verifiers, third-party gateway |
 //! | `ministack` | a third-party gateway lets in whom it should through the proxy, and its refusals come back unchanged |
 //! | `vectors` | AWS's published SigV4 test suite and our own vectors come out right at each stage |
@@ -14,14 +15,25 @@
 //! | `bodies` | request bodies: bounded, whole, with an exact length, never changed |
 //! | `responses` | answers: as they are and as they come; cut ones, `Location`, echoed secrets |
 //! | `healing` | expired sessions, unknown keys, wrong clocks, sources that are down: healed, or passed on as they are |
+//! | `smuggling` | two stages on different parsers see the same requests, of the corpus and of variations of it |
 //! | `credentials` | which keys sign, and what happens without any |
 //! | `pages` | what web pages can cause: refused by origin and site, on the admin listener too |
 //! | `cors` | pages of allowed origins: preflights, readable answers and refusals |
 //! | `cookies` | a stage's cookies are kept for the proxy |
 //! | `guarding` | who may borrow the credentials: hosts, methods, addresses |
+//! | `lending` | only what is configured is lent out: allow, deny, read-only, in every spelling |
+//! | `rates` | how often and how many at once: turns and places, in order, given back |
+//! | `tokens` | the callers' token: every way to send it, what is refused without it, and that it goes no further |
+//! | `sockets` | Unix sockets: their mode, whose they are, who may connect |
+//! | `secrets` | files that others may read, command lines, and memory that leaves no trace |
 //! | `upstream` | TLS, kept connections, sending again, and no answer at all |
+//! | `listening_tls` | TLS for clients: certificates, ALPN, plain HTTP that comes by mistake |
+//! | `slow` | clients that send, read or do nothing: each ends, and locks nobody out |
+//! | `floods` | HTTP/2 clients that abuse the protocol lose their connection, or do no harm |
 //! | `process` | start, listeners, what is no request, health, drain and end |
+//! | `canary` | no secret comes out in any spelling: logs at trace, answers, pages, help, refused configurations |
 //! | `logs` | one line a request, and no secret at any level |
+//! | `metrics` | every number is right after known traffic, and Prometheus' own parsers read it |
 //! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
 //! | `refusals` | every refusal is provoked, and documented |
 //!
@@ -40,22 +52,34 @@ mod support;
 mod agreement;
 mod architecture;
 mod bodies;
+mod canary;
 mod clients;
 mod container;
 mod cookies;
+mod corpus;
 mod cors;
 mod credentials;
 mod demo;
+mod floods;
 mod guarding;
 mod headers;
 mod healing;
 mod instruments;
+mod lending;
+mod listening_tls;
 mod logs;
+mod metrics;
 mod ministack;
 mod pages;
 mod process;
+mod rates;
 mod refusals;
 mod responses;
+mod secrets;
+mod slow;
+mod smuggling;
+mod sockets;
 mod target;
+mod tokens;
 mod upstream;
 mod vectors;

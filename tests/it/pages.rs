@@ -338,7 +338,9 @@ fn own_address() -> IpAddr {
 #[test]
 fn the_address_that_is_listened_on_passes_as_a_host() {
     let own = own_address();
-    let top = format!("listen = \"{own}:0\"\nadmin = \"{own}:0\"\nguard.allow_remote = true");
+    let top = format!(
+        "listen = \"{own}:0\"\nadmin = \"{own}:0\"\nguard = {{ allow_remote = true, no_token = true }}"
+    );
     let scene = Setup::new().top(&top).start_ok();
     let (proxy, admin) = (scene.proxy.address(), admin(&scene));
     for via in Via::ALL {
@@ -367,7 +369,9 @@ fn the_address_that_is_listened_on_passes_as_a_host() {
 
 #[test]
 fn the_health_command_passes_wherever_admin_listens() {
-    let scene = Setup::new().top("admin = \"0.0.0.0:0\"\nguard.allow_remote = true").start_ok();
+    let scene = Setup::new()
+        .top("admin = \"0.0.0.0:0\"\nguard = { allow_remote = true, no_token = true }")
+        .start_ok();
     scene.proxy.process().find(|line| line.contains("credentials are ready").then_some(()));
     let everywhere = format!("0.0.0.0:{}", admin(&scene).port());
     let asked = Launch::arguments(["health", "--admin", &everywhere]).run();

@@ -110,6 +110,7 @@ fn a_unix_socket_is_for_its_owner_alone_and_is_cleaned_up() {
     // A name that is not this machine's is refused here as well.
     let ask = Ask::new("GET", "/a").header("host", "evil.example");
     assert_refusal(&client.exchange(&ask).unwrap(), 421, "host-not-allowed");
+    let mut client = Client::connect_unix(&path).unwrap();
 
     // One that is served is not taken away.
     let absolute = format!("listen = \"unix:{}\"\nadmin = \"off\"", path.display());
@@ -241,13 +242,17 @@ fn connections_beyond_the_limit_wait() {
     let scene = Setup::new().top("[limits]\nmax_connections = 2").start_ok();
     let mut first = Client::connect(scene.proxy.address()).unwrap();
     let mut second = Client::connect(scene.proxy.address()).unwrap();
+    // At work, so that neither makes room.
     for client in [&mut first, &mut second] {
-        assert_eq!(client.exchange(&Ask::new("GET", "/a")).unwrap().status, 200);
+        let head = b"PUT /a HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\n";
+        client.send(head).unwrap();
+        assert_eq!(client.head("PUT").unwrap().0, 100);
     }
     let mut third = Client::connect(scene.proxy.address()).unwrap();
     third.send(&Ask::new("GET", "/third").bytes()).unwrap();
-    assert_eq!(first.exchange(&Ask::new("GET", "/a")).unwrap().status, 200);
-    assert!(scene.origin.take().iter().all(|request| request.target() == b"/prod/a"));
+    first.send(b"x").unwrap();
+    assert_eq!(first.answer("PUT").unwrap().status, 200);
+    assert_eq!(scene.origin.next().target(), b"/prod/a");
     drop(first);
     assert_eq!(third.answer("GET").unwrap().status, 200);
     assert_eq!(scene.origin.next().target(), b"/prod/third");

@@ -1,14 +1,19 @@
 //! What a stage's routes ask for: the API key and the rules.
 
+use std::path::PathBuf;
+
 use http::HeaderValue;
 
 use super::At;
-use crate::config::{
-    ApiKey, Route,
-    error::{Kind, Mistake},
-    resolve::Resolver,
-    settings::{RouteLayer, StageSettings},
-    values::{is_dot_segment, is_path},
+use crate::{
+    config::{
+        ApiKey, Route,
+        error::{Kind, Mistake},
+        resolve::Resolver,
+        settings::{RouteLayer, StageSettings},
+        values::{CommandLine, wrong_pattern},
+    },
+    secret::Secret,
 };
 
 impl Resolver<'_> {
@@ -25,28 +30,13 @@ impl Resolver<'_> {
             }
             return None;
         }
-        let env = key.env.clone().map(|name| ("env", ApiKey::Env(name)));
-        let file = key.file.clone().map(|path| ("file", ApiKey::File(path)));
-        let command = key.command.clone().map(|command| ("command", ApiKey::Command(command.0)));
-        let value = key.value.clone().map(|secret| ("value", ApiKey::Value(secret)));
-        let sources: Vec<_> = [env, file, command, value].into_iter().flatten().collect();
-        if sources.len() > 1 {
-            let names: Vec<&str> = sources.iter().map(|(name, _)| *name).collect();
-            let mistake =
-                Mistake::new(format!("{} exclude each other", names.join(" and "))).fix("keep one of them");
-            self.report_in(Kind::Conflict, at, &format!("api_key.{}", names[1]), mistake);
+        let (sources, conflict) =
+            sources(key.env.clone(), key.file.clone(), key.command.clone(), key.value.clone());
+        if let Some((name, mistake)) = conflict {
+            self.report_in(Kind::Conflict, at, &format!("api_key.{name}"), mistake);
         }
         let (name, source) = sources.into_iter().next()?;
-        // Nothing of these is repeated: what stands here may be the key itself, put into the wrong place.
         let wrong = match &source {
-            ApiKey::Env(name) => {
-                let mut bytes = name.bytes();
-                let good = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
-                    && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_');
-                (!good).then(|| Mistake::new("this is not the name of an environment variable"))
-            }
-            ApiKey::File(path) => path.as_os_str().is_empty().then(|| Mistake::new("the path is empty")),
-            ApiKey::Command(_) => None,
             ApiKey::Value(secret) => {
                 let text = secret.expose();
                 let good = !text.is_empty() && text.trim() == text && HeaderValue::from_str(text).is_ok();
@@ -57,6 +47,7 @@ impl Resolver<'_> {
                     )
                 })
             }
+            elsewhere => wrong_reference(elsewhere),
         };
         if let Some(mistake) = wrong {
             self.report_in(Kind::Value, at, &format!("api_key.{name}"), mistake);
@@ -100,31 +91,40 @@ impl Resolver<'_> {
     }
 }
 
-/// Why a route's path could never match.
-fn wrong_pattern(path: &str) -> Option<Mistake> {
-    if !path.starts_with('/') {
-        return Some(
-            Mistake::new(format!("{path:?} does not start with /")).fix(format!("write \"/{path}\"")),
-        );
-    }
-    if path.contains("//") {
-        return Some(Mistake::new(format!(
-            "{path:?} has an empty segment, and those are collapsed before matching"
-        )));
-    }
-    if path.split('/').any(is_dot_segment) {
-        return Some(Mistake::new(format!("{path:?} has a dot segment, and requests with one are refused")));
-    }
-    if !path.split('/').all(|segment| is_path(variable(segment).unwrap_or(segment))) {
-        return Some(
-            Mistake::new(format!("{path:?} has characters that a URL's path cannot have"))
-                .fix("write the path alone, as requests write it"),
-        );
-    }
-    None
+/// A source that was named, by the name of its setting.
+type Named = (&'static str, ApiKey);
+
+/// The sources of a secret that are named; with several, the second's name and what is wrong.
+pub(in crate::config) fn sources(
+    env: Option<String>,
+    file: Option<PathBuf>,
+    command: Option<CommandLine>,
+    value: Option<Secret>,
+) -> (Vec<Named>, Option<(&'static str, Mistake)>) {
+    let env = env.map(|name| ("env", ApiKey::Env(name)));
+    let file = file.map(|path| ("file", ApiKey::File(path)));
+    let command = command.map(|command| ("command", ApiKey::Command(command.0)));
+    let value = value.map(|secret| ("value", ApiKey::Value(secret)));
+    let sources: Vec<_> = [env, file, command, value].into_iter().flatten().collect();
+    let names: Vec<&str> = sources.iter().map(|(name, _)| *name).collect();
+    let conflict = names.get(1).map(|second| {
+        let what = format!("{} exclude each other", names.join(" and "));
+        (*second, Mistake::new(what).fix("keep one of them"))
+    });
+    (sources, conflict)
 }
 
-/// The name in `{name}` or `{name+}`, as API Gateway's resources write a variable segment.
-fn variable(segment: &str) -> Option<&str> {
-    segment.strip_prefix('{')?.strip_suffix('}')
+/// Why a secret cannot be had from where it is said to be. Nothing of it is repeated: what stands here may be the
+/// secret itself, put into the wrong place.
+pub(in crate::config) fn wrong_reference(source: &ApiKey) -> Option<Mistake> {
+    match source {
+        ApiKey::Env(name) => {
+            let mut bytes = name.bytes();
+            let good = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+                && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            (!good).then(|| Mistake::new("this is not the name of an environment variable"))
+        }
+        ApiKey::File(path) => path.as_os_str().is_empty().then(|| Mistake::new("the path is empty")),
+        ApiKey::Command(_) | ApiKey::Value(_) => None,
+    }
 }

@@ -1,7 +1,8 @@
 //! Which stages there are, and each stage's settings put together and checked.
 
-mod access;
+pub(super) mod access;
 mod identity;
+mod lending;
 mod target;
 
 use confique::{Config as _, Layer as _};
@@ -124,6 +125,8 @@ impl Resolver<'_> {
         let api_key = self.api_key(at, &settings, keyless);
         let has_api_key = api_key.is_some() || self.is_broken_in(at, "api_key");
         let routes = self.routes(at, &settings.route, has_api_key);
+        self.lending(at, &settings);
+        let rate_limit = self.rate_limit(at, &settings.rate_limit);
         let role = self.role(at, &settings.role);
         self.files_and_names(at, &settings);
         self.plain_way(at, &settings);
@@ -161,6 +164,10 @@ impl Resolver<'_> {
             },
             retry: settings.retry,
             routes,
+            allow: settings.allow,
+            deny: settings.deny,
+            read_only: settings.read_only,
+            rate_limit,
         });
         (mount, stage)
     }

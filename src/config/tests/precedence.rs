@@ -23,6 +23,8 @@ struct Row {
 
 const STAGE: &str = "[[stage]]\nurl = \"https://api.example.com/prod\"\n";
 const WITH_REGION: &str = "[[stage]]\nurl = \"https://api.example.com/prod\"\nregion = \"us-west-2\"\n";
+const WITH_RATE: &str =
+    "[[stage]]\nurl = \"https://api.example.com/prod\"\nregion = \"us-west-2\"\nrate_limit.rate = \"10/s\"\n";
 
 macro_rules! row {
     ($key:literal, $flag:literal, $variable:literal, $file:literal, $around:expr, $read:expr, $shown:literal) => {
@@ -43,15 +45,28 @@ fn rows() -> Vec<Row> {
     vec![
         row!("listen", "127.0.0.1:1,127.0.0.1:4", "unix:/b", r#"["[::1]:3", "127.0.0.1:3"]"#, "", |c| format!("{:?}", c.listen), "[Tcp(127.0.0.1:1), Tcp(127.0.0.1:4)]"),
         row!("admin", "off", "127.0.0.1:2", r#""[::1]:3""#, "", |c| format!("{:?}", c.admin), "None"),
+        row!("metrics", "false", "true", "false", "", |c| c.metrics.to_string(), "false"),
+        row!("tls", "a.pem,a.key", "self-signed", r#"{ cert = "c.pem", key = "c.key" }"#, "", |c| format!("{:?}", c.tls), r#"Some(Files { cert: "a.pem", key: "a.key" })"#),
         row!("workers", "2", "3", "4", "", |c| c.workers.to_string(), "2"),
         row!("guard.allowed_hosts", "A.example", "b.example,bb.example", r#"["c.example"]"#, "", |c| format!("{:?}", c.guard.allowed_hosts), r#"["a.example"]"#),
         row!("guard.allowed_origins", "HTTP://Localhost:3000,https://a.example:443", "https://b.example", r#"["http://c.example"]"#, "", |c| c.guard.allowed_origins.iter().map(|origin| format!("{origin} ")).collect(), "http://localhost:3000 https://a.example "),
+        row!("unix_mode", "0660", "0666", r#""640""#, "", |c| format!("{:04o}", c.unix_mode), "0660"),
+        row!("strict", "true", "false", "true", "", |c| c.strict.to_string(), "true"),
+        row!("guard.allowed_uids", "0,1", "2", "[3]", "listen = \"unix:/a\"\n", |c| format!("{:?}", c.guard.allowed_uids), "[0, 1]"),
+        row!("guard.token.env", "A", "B", r#""C""#, "", |c| format!("{:?}", c.guard.token), r#"Some(Env("A"))"#),
+        row!("guard.token.file", "/a", "/b", r#""/c""#, "", |c| format!("{:?}", c.guard.token), r#"Some(File("/a"))"#),
+        row!("guard.token.command", "a 'b c'", "b", r#"["c", "d e"]"#, "", |c| format!("{:?}", c.guard.token), r#"Some(Command(["a", "b c"]))"#),
         row!("limits.max_body", "1MiB", "2MB", r#""3 MiB""#, "", |c| c.limits.max_body.to_string(), "1048576"),
         row!("limits.max_buffered", "11MiB", "12MiB", "13631488", "", |c| c.limits.max_buffered.to_string(), "11534336"),
         row!("limits.buffer_wait", "1s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.buffer_wait), "1s"),
         row!("limits.max_connections", "1", "2", "3", "", |c| c.limits.max_connections.to_string(), "1"),
+        row!("limits.max_in_flight", "1", "2", "3", "", |c| c.limits.max_in_flight.to_string(), "1"),
+        row!("limits.in_flight_wait", "0s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.in_flight_wait), "0ns"),
         row!("limits.header_timeout", "1s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.header_timeout), "1s"),
         row!("limits.body_timeout", "1s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.body_timeout), "1s"),
+        row!("limits.min_body_rate", "1KiB", "2KiB", r#""3KiB""#, "", |c| c.limits.min_body_rate.to_string(), "1024"),
+        row!("limits.idle_timeout", "1s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.idle_timeout), "1s"),
+        row!("limits.write_timeout", "1s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.write_timeout), "1s"),
         row!("limits.drain_timeout", "1s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.drain_timeout), "1s"),
         row!("log.format", "json", "text", r#""json""#, "", |c| format!("{:?}", c.log.format), "Some(Json)"),
         row!("log.filter", "warn", "error", r#""debug""#, "", |c| c.log.filter.clone(), "warn"),
@@ -79,6 +94,11 @@ fn rows() -> Vec<Row> {
         row!("stage.timeouts.first_byte", "1s", "2s", r#""3s""#, WITH_REGION, |c| format!("{:?}", c.stages[0].timeouts.first_byte), "1s"),
         row!("stage.timeouts.idle", "1s", "2s", r#""3s""#, WITH_REGION, |c| format!("{:?}", c.stages[0].timeouts.idle), "1s"),
         row!("stage.retry", "never", "safe", r#""never""#, WITH_REGION, |c| format!("{:?}", c.stages[0].retry), "Never"),
+        row!("stage.allow", "GET /a,POST|PUT /b/*", "* /c", r#"["GET /d"]"#, WITH_REGION, |c| c.stages[0].allow.iter().flatten().map(|rule| format!("{rule};")).collect(), "GET /a;POST|PUT /b/*;"),
+        row!("stage.deny", "GET /a,POST|PUT /b/*", "* /c", r#"["GET /d"]"#, WITH_REGION, |c| c.stages[0].deny.iter().map(|rule| format!("{rule};")).collect(), "GET /a;POST|PUT /b/*;"),
+        row!("stage.rate_limit.rate", "5/s", "120/m", r#""3600/h""#, WITH_REGION, |c| format!("{:?}", c.stages[0].rate_limit.map(|l| (l.requests, l.per, l.burst, l.wait))), "Some((5, 1s, 5, 1s))"),
+        row!("stage.rate_limit.burst", "1", "2", "3", WITH_RATE, |c| c.stages[0].rate_limit.map(|l| l.burst.to_string()).unwrap_or_default(), "1"),
+        row!("stage.rate_limit.wait", "0s", "2s", r#""3s""#, WITH_RATE, |c| format!("{:?}", c.stages[0].rate_limit.map(|l| l.wait)), "Some(0ns)"),
         row!("stage.route", "/a=none,/=b=iam", "/b=iam", r#"[{ path = "/c", auth = "none" }]"#, WITH_REGION, |c| format!("{:?}", c.stages[0].routes), r#"[Route { path: "/a", auth: None }, Route { path: "/=b", auth: Iam }]"#),
     ]
 }
@@ -133,7 +153,8 @@ fn every_setting_from_every_source() {
 #[test]
 fn allow_remote_from_every_source() {
     let allowed = |flags: &[&str], variables: &[(&str, &str)], file: &str| {
-        load(flags, variables, Some(&format!("listen = \"0.0.0.0:1\"\n{file}\n{WITH_REGION}"))).is_ok()
+        let text = format!("listen = \"0.0.0.0:1\"\nguard.no_token = true\n{file}\n{WITH_REGION}");
+        load(flags, variables, Some(&text)).is_ok()
     };
     let variable = |value| [("COUNTERSIGN_ALLOW_REMOTE", value)];
     let file = |value: bool| format!("guard.allow_remote = {value}");
@@ -146,9 +167,63 @@ fn allow_remote_from_every_source() {
 }
 
 #[test]
+fn read_only_from_every_source() {
+    let read_only = |flags: &[&str], variables: &[(&str, &str)], file: &str| {
+        let config = load(flags, variables, Some(&format!("{WITH_REGION}{file}\n"))).expect("it is right");
+        config.stages[0].read_only
+    };
+    let variable = |value| [("COUNTERSIGN_READ_ONLY", value)];
+    assert!(!read_only(&[], &[], ""));
+    assert!(read_only(&[], &[], "read_only = true"));
+    assert!(!read_only(&[], &variable("false"), "read_only = true"));
+    assert!(read_only(&[], &variable("true"), "read_only = false"));
+    assert!(read_only(&["--read-only"], &variable("false"), "read_only = false"));
+    assert!(!read_only(&["--read-only=false"], &variable("true"), "read_only = true"));
+}
+
+#[test]
+fn no_token_from_every_source() {
+    let open = |flags: &[&str], variables: &[(&str, &str)], file: &str| {
+        let text = format!("listen = \"0.0.0.0:1\"\nguard.allow_remote = true\n{file}\n{WITH_REGION}");
+        load(flags, variables, Some(&text)).is_ok()
+    };
+    let variable = |value| [("COUNTERSIGN_NO_TOKEN", value)];
+    let file = |value: bool| format!("guard.no_token = {value}");
+    assert!(!open(&[], &[], ""));
+    assert!(open(&[], &[], &file(true)));
+    assert!(!open(&[], &variable("false"), &file(true)));
+    assert!(open(&[], &variable("true"), &file(false)));
+    assert!(open(&["--no-token"], &variable("false"), &file(false)));
+    assert!(!open(&["--no-token=false"], &variable("true"), &file(true)));
+}
+
+#[test]
+fn one_source_of_the_token_from_the_highest_that_names_one() {
+    let value = [("COUNTERSIGN_TOKEN", "variable-0123456789")];
+    let token = |flags: &[&str], variables: &[(&str, &str)], file: &str| {
+        let config = load(flags, variables, Some(&format!("{file}\n{WITH_REGION}")));
+        config.map(|config| format!("{:?}", config.guard.token.expect("there is one")))
+    };
+    let own = r#"Env("COUNTERSIGN_TOKEN")"#;
+    for file in ["", "guard.token.file = \"/c\"", "guard.token.env = \"COUNTERSIGN_TOKEN\""] {
+        assert_eq!(token(&[], &value, file).expect("it is right"), own, "{file}");
+    }
+    assert_eq!(token(&["--token-file=/a"], &value, "guard.token.env = \"C\"").expect("x"), r#"File("/a")"#);
+    let both = [value[0], ("COUNTERSIGN_TOKEN_FILE", "/b")];
+    let error = token(&[], &both, "").expect_err("two at once").render(false);
+    assert!(error.contains("another source of the token beside it"), "{error}");
+    for bad in ["sh0rt", "two words 0123456789", " 0123456789abcdef"] {
+        let error = token(&[], &[("COUNTERSIGN_TOKEN", bad)], "").expect_err("no token");
+        assert!(super::all_text(&error).contains("COUNTERSIGN_TOKEN: "), "{bad}");
+        assert!(!super::all_text(&error).contains(bad), "{bad}");
+    }
+}
+
+#[test]
 fn the_table_has_every_setting() {
     let mut tested: Vec<String> = rows().iter().map(|row| row.key.to_owned()).collect();
-    tested.push("guard.allow_remote".to_owned());
+    let on_or_off = ["guard.allow_remote", "guard.no_token", "stage.read_only"];
+    tested.extend(on_or_off.map(str::to_owned));
     let with_flag =
         sections().into_iter().flat_map(|(.., entries)| entries).filter(|entry| entry.flag.is_some());
     for entry in with_flag {
@@ -171,7 +246,10 @@ fn every_setting_has_flag_variable_schema_and_reference() {
             let below_list = key.starts_with("stage.route.");
             match entry.flag {
                 Some(flag) => flags.push(flag),
-                None => assert!(below_list || key == "stage.api_key.value", "{key} has no flag"),
+                None => {
+                    let secret = ["stage.api_key.value", "guard.token.value"].contains(&key.as_str());
+                    assert!(below_list || secret, "{key} has no flag");
+                }
             }
             match entry.variable {
                 Some(variable) => {
@@ -225,21 +303,30 @@ fn the_defaults_are_the_documented_ones() {
     let limits = &config.limits;
     let seconds = [
         limits.buffer_wait,
+        limits.in_flight_wait,
         limits.header_timeout,
         limits.body_timeout,
+        limits.idle_timeout,
+        limits.write_timeout,
         limits.drain_timeout,
         config.stages[0].timeouts.connect,
         config.stages[0].timeouts.first_byte,
         config.stages[0].timeouts.idle,
     ];
-    assert_eq!(seconds.map(|duration| duration.as_secs()), [10, 10, 30, 25, 5, 35, 300]);
+    assert_eq!(seconds.map(|duration| duration.as_secs()), [10, 10, 10, 30, 300, 300, 25, 5, 35, 300]);
     assert_eq!((limits.max_body, limits.max_buffered, limits.max_connections), (10 << 20, 256 << 20, 10_000));
+    assert_eq!((limits.min_body_rate, config.tls.is_none()), (256, true));
     let shown = format!("{:?} {:?} {} {:?}", config.listen, config.admin, config.workers, config.log);
     assert_eq!(
         shown,
         "[Tcp(127.0.0.1:8080)] Some(127.0.0.1:8081) 1 Log { format: None, filter: \"info\", access: true }"
     );
+    assert_eq!(limits.max_in_flight, 10_000);
+    let stage = &config.stages[0];
+    assert!(stage.allow.is_none() && stage.deny.is_empty() && !stage.read_only && stage.rate_limit.is_none());
     assert!(config.guard.allowed_hosts.is_empty() && config.guard.allowed_origins.is_empty());
+    assert!(config.guard.allowed_uids.is_empty());
+    assert!(config.guard.token.is_none() && !config.strict && config.unix_mode == 0o600);
     assert_eq!(format!("{:?}", config.stages[0].retry), "Safe");
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Error, all_text, from_file};
+use super::{Error, all_text, from_file, given};
 use crate::config::file;
 
 const URL: &str = "url = \"https://abc123.execute-api.us-west-2.amazonaws.com/prod\"";
@@ -43,6 +43,17 @@ fn whatever_is_wrong_around_it() {
         "[[stage]]\napi_key = { value = \"hunter2\" }\n",
         "stage = [{ api_key = { value = \"hunter2\" }, url = 5 }]\n",
         "[[stage]]\nURL\nroute = [{ path = \"x\", auth = \"iam\" }]\napi_key.value = \"hunter2\"\n",
+        // A token.
+        "[guard]\ntoken = { value = \"hunter2\" }\n[[stage]]\nURL\n",
+        "[guard]\ntoken = \"hunter2\"\n[[stage]]\nURL\n",
+        "[guard]\ntoken = [\"hunter2\"]\n[[stage]]\nURL\n",
+        "[guard]\ntoken.value = hunter2\n[[stage]]\nURL\n",
+        "[guard]\ntokn = { value = \"hunter2\" }\n[[stage]]\nURL\n",
+        "[guard]\ntoken = { vaule = \"hunter2\" }\n[[stage]]\nURL\n",
+        "[guard]\ntoken = { env = \"hunter2!\" }\n[[stage]]\nURL\n",
+        "[guard]\ntoken = { value = \"hunter2-hunter2-hunter2\", env = \"X\" }\n[[stage]]\nURL\n",
+        "[guard]\nallow_remote = 5\ntoken.value = \"hunter2-hunter2-hunter2\"\n[[stage]]\nURL\n",
+        "token = \"hunter2-hunter2-hunter2\"\n[[stage]]\nURL\n",
         // A password in a url.
         "[[stage]]\nurl = \"https://user:hunter2@api.example.com/prod\"\n",
         "[[stage]]\nregion = 5\nurl = \"ftp://user:hunter2@api.example.com/prod\"\n",
@@ -96,8 +107,13 @@ fn a_long_secret_of_any_alphabet_keeps_the_columns_after_it() {
 
 #[test]
 fn the_configuration_does_not_show_it() {
-    let config =
-        from_file(&format!("[[stage]]\n{URL}\napi_key = {{ value = \"hunter2\" }}\n")).expect("it is right");
-    let shown = format!("{config:?} {config:#?}");
+    let text = format!(
+        "guard.token.value = \"hunter2-hunter2-hunter2\"\n[[stage]]\n{URL}\napi_key = {{ value = \"hunter2\" }}\n"
+    );
+    let variables = [("COUNTERSIGN_API_KEY", "hunter2"), ("COUNTERSIGN_TOKEN", "hunter2-hunter2-hunter2")];
+    let given = given(&[], &variables);
+    let config = from_file(&text).expect("it is right");
+    let file = file::parse(Path::new("test.toml"), &text).expect("it is right");
+    let shown = format!("{config:?} {config:#?} {given:?} {given:#?} {file:?} {file:#?}");
     assert!(!shown.contains("hunter2") && shown.contains("Secret(hidden)"), "{shown}");
 }

@@ -6,6 +6,8 @@ use std::{
     str::FromStr,
 };
 
+use schemars::{Schema, json_schema};
+
 use super::Written;
 use crate::config::{Listen, error::Mistake};
 
@@ -56,6 +58,63 @@ impl FromStr for Listen {
 
 impl Written for Listen {
     const EXPECTED: &'static str = "an address such as \"127.0.0.1:8080\"";
+}
+
+/// The mode of a Unix socket's file, written as `chmod` takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SocketMode(pub u32);
+
+impl FromStr for SocketMode {
+    type Err = Mistake;
+
+    fn from_str(text: &str) -> Result<Self, Mistake> {
+        let octal = (3..=4).contains(&text.len()).then(|| u32::from_str_radix(text, 8).ok()).flatten();
+        match octal {
+            // Without both the owner, this program's own user, could not connect.
+            Some(mode) if mode <= 0o777 && mode & 0o600 == 0o600 => Ok(Self(mode)),
+            _ => Err(Mistake::new(format!("{text:?} is not a socket's mode")).fix(
+                "write \"0600\" (the owner alone), \"0660\" (the group as well) or \"0666\" (every user)",
+            )),
+        }
+    }
+}
+
+impl Written for SocketMode {
+    const EXPECTED: &'static str = "a mode such as \"0600\", in quotes";
+}
+
+/// A user's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Uid(pub u32);
+
+impl FromStr for Uid {
+    type Err = Mistake;
+
+    fn from_str(text: &str) -> Result<Self, Mistake> {
+        text.parse().map(Self).map_err(|_| {
+            Mistake::new(format!("{text:?} is not a user's number")).fix("`id -u NAME` prints it")
+        })
+    }
+}
+
+impl Written for Uid {
+    const EXPECTED: &'static str = "a user's number";
+
+    fn from_integer(n: i64) -> Result<Self, Mistake> {
+        n.to_string().parse()
+    }
+
+    fn from_text(text: &str) -> Result<Self, Mistake> {
+        let mistake = Mistake::new(format!("expected {}, found the string {text:?}", Self::EXPECTED));
+        Err(match text.parse::<Self>() {
+            Ok(_) => mistake.fix(format!("write {text} without quotes")),
+            Err(_) => mistake.fix("`id -u NAME` prints it"),
+        })
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "integer", "minimum": 0 })
+    }
 }
 
 /// Where health is served; `None` is `off`.

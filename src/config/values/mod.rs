@@ -5,8 +5,11 @@
 
 mod address;
 mod amount;
+mod local_tls;
 mod name;
 mod origin;
+mod rate;
+mod rule;
 mod tags;
 
 use std::{fmt, marker::PhantomData, str::FromStr};
@@ -18,14 +21,16 @@ use serde::{
 };
 
 pub(super) use address::is_host_name;
-pub use address::{Admin, AllowedHost, HostPort};
+pub use address::{Admin, AllowedHost, HostPort, SocketMode, Uid};
 pub use amount::{Count, Lifetime, Size, Wait};
 pub use name::{CommandLine, Mount, Region, SignedHeader};
 pub(super) use name::{decoded_segments, is_dot_segment, is_path};
 pub use origin::AllowedOrigin;
+pub use rate::{Rate, TurnWait};
+pub(super) use rule::{is_ambiguous, wrong_pattern};
 pub use tags::SessionTags;
 
-use super::{Auth, CredentialSource, Listen, LogFormat, Retry, StageUrl, error::Mistake};
+use super::{Auth, CredentialSource, LendRule, Listen, LogFormat, Retry, StageUrl, error::Mistake};
 use crate::secret::Secret;
 
 /// A kind of value that is written as text.
@@ -90,6 +95,7 @@ macro_rules! written {
 }
 
 written!(
+    LendRule,
     Listen,
     StageUrl,
     Admin,
@@ -99,9 +105,13 @@ written!(
     HostPort,
     Lifetime,
     Mount,
+    Rate,
     Region,
     SignedHeader,
     Size,
+    SocketMode,
+    TurnWait,
+    Uid,
     Wait
 );
 

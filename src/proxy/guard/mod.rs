@@ -2,12 +2,15 @@
 //!
 //! A request passes when all of this holds, in this order:
 //!
-//! 1. Its method is not CONNECT or TRACE (405), and it carries no `X-HTTP-Method-Override`, which would change the
+//! 1. On a Unix socket its user is one of `guard.allowed_uids`, if there are any (403): see [`super::peer`].
+//! 2. Its method is not CONNECT or TRACE (405), and it carries no `X-HTTP-Method-Override`, which would change the
 //!    method inside API Gateway after it was checked here (403; API Gateway Developer Guide, "important notes").
-//! 2. It names exactly one host (400), and that is a name of this machine (421): see [`crate::callers::host`].
-//! 3. No page of another site can have caused it (403): see [`crate::callers::origin`].
+//! 3. It names exactly one host (400), and that is a name of this machine (421): see [`crate::callers::host`].
+//! 4. No page of another site can have caused it (403): see [`crate::callers::origin`].
+//! 5. It carries `guard.token`, if there is one (401), which goes no further: see [`super::token`].
 //!
-//! A CORS preflight of an origin that is allowed is answered here and goes no further, see [`cors`].
+//! A CORS preflight of an origin that is allowed is answered here and goes no further, see [`cors`]. Browsers send it
+//! without a token.
 
 pub(super) mod cors;
 
@@ -24,6 +27,7 @@ use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::{
+    peer,
     record::Received,
     refusal::{Code, Refusal},
     refuse::AnswerBody,
@@ -31,9 +35,6 @@ use super::{
     stage::Shared,
 };
 use crate::callers::{Denied, host, origin};
-
-/// The scheme of every listener, and so of the proxy's own origin.
-const SCHEME: &str = "http";
 
 /// A request whose caller may borrow the credentials.
 pub struct Guarded {
@@ -52,7 +53,7 @@ pub(super) struct Guard<S> {
 /// What becomes of a request that is not refused.
 enum Passed {
     On(Guarded),
-    Answered(Response<AnswerBody>),
+    Answered(Box<Response<AnswerBody>>),
 }
 
 impl<S> Guard<S> {
@@ -60,7 +61,9 @@ impl<S> Guard<S> {
         Self { next, shared: Rc::clone(shared) }
     }
 
-    fn apply(&self, received: Received) -> Result<Passed, Refusal> {
+    fn apply(&self, mut received: Received) -> Result<Passed, Refusal> {
+        let rules = &self.shared.config.guard;
+        peer::check(&received.caller, &rules.allowed_uids)?;
         let parts = &received.parts;
         if matches!(parts.method, Method::CONNECT | Method::TRACE) {
             return Err(Code::MethodNotAllowed.into());
@@ -69,14 +72,18 @@ impl<S> Guard<S> {
         if noticed.overrides_method {
             return Err(Code::MethodOverride.into());
         }
-        let rules = &self.shared.config.guard;
         let authority = parts.uri.authority();
         let local_host = host::check(&parts.headers, authority, received.caller.local, &rules.allowed_hosts)?;
         if noticed.from_a_browser {
-            origin::check(&parts.headers, SCHEME, local_host.as_bytes(), &rules.allowed_origins)?;
+            let scheme = if received.caller.tls { "https" } else { "http" };
+            origin::check(&parts.headers, scheme, local_host.as_bytes(), &rules.allowed_origins)?;
             if cors::is_preflight(parts, &rules.allowed_origins) {
-                return cors::answer_preflight(&parts.headers).map(Passed::Answered);
+                return cors::answer_preflight(&parts.headers)
+                    .map(|answer| Passed::Answered(Box::new(answer)));
             }
+        }
+        if let Some(token) = &self.shared.token {
+            token.admit(&mut received.parts.headers)?;
         }
         Ok(Passed::On(Guarded { received, local_host }))
     }
@@ -97,7 +104,7 @@ where
     fn call(&mut self, received: Received) -> Self::Future {
         match self.apply(received) {
             Ok(Passed::On(guarded)) => Either::Left(Guarding { inner: self.next.call(guarded) }),
-            Ok(Passed::Answered(answer)) => Either::Right(ready(Ok(answer))),
+            Ok(Passed::Answered(answer)) => Either::Right(ready(Ok(*answer))),
             Err(refusal) => Either::Right(ready(Err(refusal))),
         }
     }
@@ -143,7 +150,7 @@ impl Noticed {
 }
 
 /// In any spelling that a server may read as the same: some take `_` for `-`.
-fn overrides_method(name: &[u8]) -> bool {
+pub(crate) fn overrides_method(name: &[u8]) -> bool {
     const NAME: &[u8] = b"x-http-method-override";
     let same = |(a, b): (&u8, &u8)| a == b || (*a, *b) == (b'_', b'-');
     name.len() == NAME.len() && name.iter().zip(NAME).all(same)

@@ -2,9 +2,13 @@
 
 use std::{
     fmt,
-    io::{self, BufReader, Read, Write},
+    io::{self, BufRead as _, BufReader, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
+    sync::Arc,
+    time::Duration,
 };
+
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 use super::{
     PATIENCE, h2c,
@@ -120,11 +124,16 @@ impl Via {
 
 trait Stream: Read + Write + Send {
     fn end_writing(&self) -> io::Result<()>;
+    fn wait_at_most(&self, time: Duration) -> io::Result<()>;
 }
 
 impl Stream for TcpStream {
     fn end_writing(&self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
+    }
+
+    fn wait_at_most(&self, time: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(time))
     }
 }
 
@@ -133,6 +142,36 @@ impl Stream for std::os::unix::net::UnixStream {
     fn end_writing(&self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
     }
+
+    fn wait_at_most(&self, time: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(time))
+    }
+}
+
+impl<S: Stream + 'static> Stream for rustls::StreamOwned<rustls::ClientConnection, S> {
+    fn end_writing(&self) -> io::Result<()> {
+        self.sock.end_writing()
+    }
+
+    fn wait_at_most(&self, time: Duration) -> io::Result<()> {
+        self.sock.wait_at_most(time)
+    }
+}
+
+/// A TLS client that trusts the certificates of this file alone and offers these protocols.
+pub fn trusting(file: &std::path::Path, protocols: &[&str]) -> Arc<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file).expect("the file is PEM") {
+        roots.add(certificate.expect("a certificate")).expect("it can be trusted");
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring has the suites")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    Arc::new(config)
 }
 
 /// One connection.
@@ -151,6 +190,22 @@ impl Client {
         Ok(Self { stream: BufReader::new(Box::new(stream)), body: Framing::Done })
     }
 
+    /// Over TLS, for `localhost`, with HTTP/1.1 by ALPN; trusting the certificates of this file alone.
+    pub fn connect_tls(address: SocketAddr, trusted: &std::path::Path) -> io::Result<Self> {
+        let tcp = TcpStream::connect(address)?;
+        tcp.set_nodelay(true)?;
+        tcp.set_read_timeout(Some(PATIENCE))?;
+        tcp.set_write_timeout(Some(PATIENCE))?;
+        let name = "localhost".try_into().expect("a DNS name");
+        let session = rustls::ClientConnection::new(trusting(trusted, &["http/1.1"]), name);
+        let mut stream = rustls::StreamOwned::new(session.map_err(io::Error::other)?, tcp);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        assert_eq!(stream.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
+        Ok(Self { stream: BufReader::new(Box::new(stream)), body: Framing::Done })
+    }
+
     /// Over a Unix socket.
     #[cfg(unix)]
     pub fn connect_unix(path: &std::path::Path) -> io::Result<Self> {
@@ -165,6 +220,19 @@ impl Client {
         let stream = self.stream.get_mut();
         stream.write_all(bytes)?;
         stream.flush()
+    }
+
+    /// Whether an answer, or the connection's end, begins to arrive within this time.
+    pub fn is_answered_within(&mut self, time: Duration) -> io::Result<bool> {
+        self.stream.get_ref().wait_at_most(time)?;
+        let found = self.stream.fill_buf().map(|_| true);
+        self.stream.get_ref().wait_at_most(PATIENCE)?;
+        match found {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                Ok(false)
+            }
+            found => found,
+        }
     }
 
     /// Says that nothing more will be sent, and stays to read.

@@ -1,7 +1,7 @@
 //! A client for HTTP/2 without TLS, with prior knowledge, on crate `h2`: it can leave a body unfinished, reset a stream
 //! and read an answer piece by piece.
 
-use std::{future::Future, io, net::SocketAddr};
+use std::{future::Future, io, net::SocketAddr, path::Path};
 
 use bytes::Bytes;
 use h2::{
@@ -9,6 +9,7 @@ use h2::{
     client::{ResponseFuture, SendRequest},
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     runtime::{Builder, Handle},
     sync::oneshot,
 };
@@ -31,6 +32,7 @@ pub struct Stream<'a> {
     client: &'a Client,
     sending: SendStream<Bytes>,
     answer: Option<ResponseFuture>,
+    arrived: Option<http::Response<RecvStream>>,
     receiving: Option<RecvStream>,
 }
 
@@ -41,14 +43,40 @@ fn failed(error: h2::Error) -> io::Error {
 impl Client {
     /// Over TCP.
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
+        Self::over(async move {
+            let stream = tokio::net::TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        })
+    }
+
+    /// Over a Unix socket.
+    pub fn connect_unix(path: &Path) -> io::Result<Self> {
+        Self::over(tokio::net::UnixStream::connect(path))
+    }
+
+    /// Over TLS, for `localhost`, with HTTP/2 by ALPN; trusting the certificates of this file alone.
+    pub fn connect_tls(address: SocketAddr, trusted: &Path) -> io::Result<Self> {
+        let config = super::client::trusting(trusted, &["h2", "http/1.1"]);
+        Self::over(async move {
+            let tcp = tokio::net::TcpStream::connect(address).await?;
+            let name = "localhost".try_into().expect("a DNS name");
+            let stream = tokio_rustls::TlsConnector::from(config).connect(name, tcp).await?;
+            assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+            Ok(stream)
+        })
+    }
+
+    fn over<S>(connecting: impl Future<Output = io::Result<S>>) -> io::Result<Self>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let driven = Builder::new_current_thread().enable_all().build()?;
         let runtime = driven.handle().clone();
         let (stop, stopped) = oneshot::channel();
         std::thread::spawn(move || driven.block_on(stopped));
         let requests = bounded(&runtime, async {
-            let stream = tokio::net::TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            let (requests, connection) = h2::client::handshake(stream).await.map_err(failed)?;
+            let (requests, connection) = h2::client::handshake(connecting.await?).await.map_err(failed)?;
             // Its error is every stream's error as well.
             tokio::spawn(async { drop(connection.await) });
             Ok(requests)
@@ -73,7 +101,7 @@ impl Client {
             leave().await;
             Ok(begun)
         })?;
-        Ok(Stream { client: self, sending, answer: Some(answer), receiving: None })
+        Ok(Stream { client: self, sending, answer: Some(answer), arrived: None, receiving: None })
     }
 
     /// Sends a request and reads its answer.
@@ -126,11 +154,22 @@ impl Stream<'_> {
         self.client.runtime.block_on(leave());
     }
 
+    /// Whether the answer's head, or the stream's end, arrives within this time.
+    pub fn is_answered_within(&mut self, time: std::time::Duration) -> io::Result<bool> {
+        let answer = self.answer.as_mut().expect("the head is read once");
+        let arrived = self.client.runtime.block_on(async { tokio::time::timeout(time, answer).await });
+        let Ok(arrived) = arrived else { return Ok(false) };
+        self.arrived = Some(arrived.map_err(failed)?);
+        Ok(true)
+    }
+
     /// Status and head of the answer.
     pub fn head(&mut self) -> io::Result<(u16, Head)> {
         let answer = self.answer.take().expect("the head is read once");
-        let (parts, body) =
-            bounded(&self.client.runtime, async { answer.await.map_err(failed) })?.into_parts();
+        let (parts, body) = match self.arrived.take() {
+            Some(arrived) => arrived.into_parts(),
+            None => bounded(&self.client.runtime, async { answer.await.map_err(failed) })?.into_parts(),
+        };
         self.receiving = Some(body);
         let field = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
             (name.as_str().to_owned(), value.as_bytes().to_vec())

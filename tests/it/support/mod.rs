@@ -1,7 +1,10 @@
 //! What the integration tests share. Every wait is for an event and bounded by [`PATIENCE`]; nothing is timed.
 
 pub mod client;
+pub mod corpus;
+pub mod frames;
 pub mod h2c;
+pub mod leaks;
 pub mod ministack;
 pub mod origin;
 pub mod process;

@@ -262,7 +262,10 @@ pub enum Address {
 pub fn listening(line: &str) -> Option<Address> {
     let parse = |address: &str| match address.strip_prefix("unix:") {
         Some(path) => Some(Address::Unix(path.into())),
-        None => address.strip_prefix("http://").unwrap_or(address).parse().ok().map(Address::Tcp),
+        None => {
+            let bare = address.strip_prefix("http://").or_else(|| address.strip_prefix("https://"));
+            bare.unwrap_or(address).parse().ok().map(Address::Tcp)
+        }
     };
     if let Ok(event) = serde_json::from_str::<serde_json::Value>(line) {
         let fields = event.get("fields").unwrap_or(&event);

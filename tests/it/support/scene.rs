@@ -58,6 +58,12 @@ impl Setup {
         self
     }
 
+    /// More lines within the stage, after those that are there.
+    pub fn stage_more(mut self, lines: &str) -> Self {
+        self.stage = format!("{}\n{lines}", self.stage);
+        self
+    }
+
     /// The stage's API key, for all signed routes, if no rule says otherwise.
     pub fn api_key(mut self) -> Self {
         self.stage = format!("api_key.value = \"{API_KEY}\"\n{}", self.stage);

@@ -1,0 +1,10 @@
+//! The decisions of the steps that need no connection, for `fuzzing` to hold against its own. Not in the program.
+
+pub(crate) use super::{
+    guard::overrides_method,
+    hop_by_hop::remove_hop_by_hop,
+    pattern::Pattern,
+    route::below_mount,
+    sanitize::{clean_headers, forwarded_target},
+    target::{decode, has_dot_segment, segments},
+};

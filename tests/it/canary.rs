@@ -1,0 +1,394 @@
+//! Secrets stay secret in everything that comes out of the program: marked ones are put in wherever secrets go in, and
+//! all that it writes and answers at its most talkative is searched for them, in any usual spelling, whole or in part.
+
+use std::{
+    fs, io,
+    net::{SocketAddr, TcpListener},
+    time::{Instant, SystemTime},
+};
+
+use countersign::demo::{
+    canonical::Received,
+    verify::{Account, Verifier},
+};
+
+use crate::support::{
+    PATIENCE,
+    client::{Answer, Ask, Client, Via},
+    leaks::Leaks,
+    origin::{Reply, Request, Then, answer},
+    process::{Launch, Running},
+    scene::{NAME, Scene, Setup},
+};
+
+const ACCESS_KEY: &str = "ASIAQ7ZK3VX9CANARY5T";
+const SECRET_KEY: &str = "k9Zr/Vw3+QmTn7Xb0sYd/canary1/HgJ5pLcR8uE";
+const TOKEN: &str = "IQoJb3JpZ2luX2VjEC8a/canary2/CXVzLWVhc3QtMSJHMEUCIQDk7w+Zt4vTq1fRkPz0mN==";
+const KEY_BY_ENV: &str = "Zq81canary3vTn4xKpW0eRmLs7dYhB2uJg";
+const KEY_BY_FILE: &str = "Xw52canary4bGt9cNzQ3kFvHr6yPmSj1oE";
+const KEY_BY_VALUE: &str = "Vd73canary5mRk8sLxT4hJqWf0uCgZn2bA";
+const KEY_BY_COMMAND: &str = "Uc94canary6pHs1wKzV5gBqNx8eYdRt3mF";
+const PRINTED: &str = "Tb15canary7nJv2rFxC6kMwGz9aPqLh4sD";
+
+/// What the proxy holds, and what programs that it runs tell it.
+const OURS: [&str; 7] = [SECRET_KEY, TOKEN, KEY_BY_ENV, KEY_BY_FILE, KEY_BY_VALUE, KEY_BY_COMMAND, PRINTED];
+
+/// What the client sends that is its own business.
+const THEIRS: [(&str, &str); 6] = [
+    ("authorization", "Bearer Ra36canary8lKx3tHvB7jNyFw0cQsMg5pZ"),
+    ("x-api-key", "Pz57canary9kLw4uJtA8hMxGv1dRqNf6sY"),
+    ("cookie", "session=Nx78canaryAjMv5sKrZ9gLwHu2eTpQd7rX"),
+    ("x-amz-security-token", "Mw99canaryBhNu6rLqY0fKvJt3gSoPc8qW"),
+    ("x-own", "Lv20canaryCgPt7qMpX1eJuKs4hRnOb9pV"),
+    ("proxy-authorization", "Basic Ku41canaryDfQs8pNoW2dHtLr5jQmNa0oU"),
+];
+const THEIR_QUERY: &str = "Jt62canaryEeRr9oPnV3cGsMq6kPlMz1nT";
+const THEIR_BODY: &str = "Hs83canaryFdSq0nQmU4bFrNp7lOkLy2mS";
+
+fn of_the_proxy() -> Leaks {
+    Leaks::of(OURS)
+}
+
+/// The access key's id is no secret to the stage, but no log needs more than its end.
+fn of_everybody() -> Leaks {
+    let theirs = THEIRS.map(|(_, value)| value.rsplit([' ', '=']).next().unwrap());
+    Leaks::of(OURS.into_iter().chain(theirs).chain([THEIR_QUERY, THEIR_BODY, ACCESS_KEY]))
+}
+
+/// A request with a secret of the client's in every place.
+fn loaded(method: &str, path: &str) -> Ask {
+    let mut ask = Ask::new(method, &format!("{path}?a=1&token={THEIR_QUERY}")).body(THEIR_BODY);
+    for (name, value) in THEIRS {
+        ask = ask.header(name, value);
+    }
+    ask
+}
+
+/// The stage: it answers as a gateway does to a wrong signature, breaks off, or talks nonsense, all with what it was
+/// sent.
+fn stage(request: &Request, reply: &mut Reply<'_>) -> io::Result<Then> {
+    let target = String::from_utf8_lossy(request.target()).into_owned();
+    let asked = target.split(['?', '/']).find(|part| ["wrong", "garbage", "broken", "cut"].contains(part));
+    match asked {
+        Some("wrong") => {
+            let (status, fields, body) = wrong_signature(request);
+            reply.send(answer(&status, &fields, body))?;
+            return Ok(Then::Keep);
+        }
+        Some("garbage") => reply.send(&request.head.raw)?,
+        Some("cut") => {
+            reply.send("HTTP/1.1 403 Forbidden\r\ncontent-length: 100000\r\n\r\n")?;
+            reply.send(wrong_signature(request).2)?;
+        }
+        Some(_) => {}
+        None => {
+            reply.send(answer("200 OK", &[("set-cookie", "a=b")], "ok"))?;
+            return Ok(Then::Keep);
+        }
+    }
+    Ok(Then::Close)
+}
+
+/// The demo gateway's answer to who signs with another secret: the canonical request, every signed value in clear.
+fn wrong_signature(request: &Request) -> (String, Vec<(&'static str, &'static str)>, String) {
+    let account = Account {
+        access_key_id: ACCESS_KEY.to_owned(),
+        secret_access_key: "another".to_owned(),
+        session_token: Some(TOKEN.to_owned()),
+        expires: None,
+    };
+    let verifier = Verifier {
+        region: "us-west-2".to_owned(),
+        service: "execute-api".to_owned(),
+        accounts: vec![account],
+    };
+    let received = Received {
+        method: request.method(),
+        target: request.target(),
+        headers: &request.head.fields,
+        body: &request.body,
+    };
+    let refusal = verifier.verify(&received, SystemTime::now()).expect_err("the secret is another");
+    let kind = refusal.error_type().expect("a signature's refusal has a type");
+    let body = refusal.body();
+    assert!(body.contains(TOKEN) && body.contains("canary"), "it is echoed: {body}");
+    (
+        "403 Forbidden".to_owned(),
+        vec![("x-amzn-ErrorType", kind), ("content-type", refusal.content_type())],
+        body,
+    )
+}
+
+/// The stages, by their mounts: each way to give a key, and each way in which a stage can be out of reach.
+fn stages(dead: SocketAddr) -> String {
+    let more = |mount: &str, name: &str, lines: &str| {
+        format!(
+            "[[stage]]\nname = \"{mount}\"\nmount = \"/{mount}\"\nurl = \"https://{name}/prod\"\n{lines}\n"
+        )
+    };
+    let other = "def456.execute-api.us-west-2.amazonaws.com";
+    [
+        "api_key.env = \"ORDERS_KEY\"\n".to_owned(),
+        more("file", NAME, "{dial}\napi_key.file = \"key.txt\""),
+        more("value", NAME, &format!("{{dial}}\napi_key.value = \"{KEY_BY_VALUE}\"")),
+        more("command", NAME, "{dial}\napi_key.command = [\"cat\", \"command.txt\"]"),
+        more("no-key", NAME, "{dial}\napi_key.command = [\"sh\", \"fail.sh\"]"),
+        more("two-lines", NAME, "{dial}\napi_key.file = \"two-lines.txt\""),
+        more("no-keys", NAME, "{dial}\nprofile = \"fails\""),
+        more("dead", NAME, &format!("connect_to = \"{dead}\"\napi_key.file = \"key.txt\"")),
+        more("stranger", other, "{dial}\napi_key.file = \"key.txt\""),
+    ]
+    .concat()
+}
+
+fn start(format: &str, dead: SocketAddr) -> Scene {
+    let fails = format!("cat printed.txt; cat printed.txt >&2; exit 3; # {format}");
+    Setup::new()
+        .top(&format!(
+            "admin = \"127.0.0.1:0\"\nlog = {{ format = \"{format}\", filter = \"trace\" }}\n[limits]\nmax_body = \"9KiB\""
+        ))
+        .stage(&stages(dead))
+        .without_keys()
+        .variable("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+        .variable("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+        .variable("AWS_SESSION_TOKEN", TOKEN)
+        .variable("ORDERS_KEY", KEY_BY_ENV)
+        .variable("RUST_LOG", "trace")
+        .variable("RUST_BACKTRACE", "full")
+        .file("key.txt", &format!("{KEY_BY_FILE}\n"))
+        .file("command.txt", &format!("{KEY_BY_COMMAND}\n"))
+        .file("printed.txt", &format!("{{\"Version\":1,\"SecretAccessKey\":\"{PRINTED}\"\n"))
+        .file("two-lines.txt", &format!("{PRINTED}\n{KEY_BY_FILE}\n"))
+        .file("fail.sh", &fails)
+        .file(".aws/config", "[profile fails]\ncredential_process = sh fail.sh\n")
+        .start(stage)
+}
+
+/// Until the keys are there, which come from files and commands, requests are refused.
+fn wait_for_keys(scene: &Scene) {
+    let deadline = Instant::now() + PATIENCE;
+    for mount in ["", "/file", "/value", "/command"] {
+        while scene.ask(Via::Http1, &Ask::new("GET", &format!("{mount}/ready"))).status == 503 {
+            assert!(Instant::now() < deadline, "{mount} has no key");
+        }
+    }
+}
+
+/// One request of each sort, each with the client's secrets.
+fn asks() -> Vec<Ask> {
+    let mounts =
+        ["", "/file", "/value", "/command", "/no-key", "/two-lines", "/no-keys", "/dead", "/stranger"];
+    let of_the_stage = mounts.iter().flat_map(|mount| {
+        ["/fine", "/wrong", "/garbage", "/broken"].map(|path| loaded("POST", &format!("{mount}{path}")))
+    });
+    let of_the_client = [
+        loaded("POST", "/a/%2e%2e/b"),
+        loaded("TRACE", "/a"),
+        loaded("post", "/a"),
+        loaded("GET", "/a").header("host", "evil.example"),
+        loaded("GET", "/a").header("x-http-method-override", "DELETE"),
+        loaded("GET", "/a").header("x-amz-meta-a", b"\xff"),
+        loaded("GET", "/a").header("x-amz-meta-a", "a\u{a0}b"),
+        loaded("GET", "/a").header("x-large", "x".repeat(70_000)),
+        loaded("PUT", "/a").header("expect", "200-ok"),
+        loaded("PUT", "/a").header("content-encoding", "aws-chunked"),
+        loaded("PUT", "/a").body(THEIR_BODY.repeat(300)),
+        loaded("GET", "/a?b=%FF"),
+    ];
+    of_the_stage.chain(of_the_client).collect()
+}
+
+/// What comes back, as it came; a cut answer, as far as it came.
+fn raw(answer: &Answer) -> Vec<u8> {
+    let fields =
+        answer.head.fields.iter().flat_map(|(name, value)| [name.as_bytes(), b": ", value, b"\n"].concat());
+    [fields.collect(), answer.head.raw.clone(), answer.body.clone()].concat()
+}
+
+/// Bytes that are no request, with secrets in them.
+fn malformed(address: SocketAddr) -> Vec<u8> {
+    let mut all = Vec::new();
+    for text in [
+        format!("GET /a HTTP/1.1\r\nhost: localhost\r\nx-api-key {THEIR_QUERY}\r\n\r\n"),
+        format!(
+            "GET /a?{THEIR_QUERY} HTTP/1.1\r\nhost: localhost\r\nhost: localhost\r\ncookie: {THEIR_QUERY}\r\n\r\n"
+        ),
+        format!("POST /a HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n{THEIR_QUERY}\r\n"),
+        format!("POST /a HTTP/1.1\r\nhost: localhost\r\ncontent-length: {THEIR_QUERY}\r\n\r\n"),
+        format!("GET /a HTTP/{THEIR_QUERY}\r\n\r\n"),
+    ] {
+        let mut client = Client::connect(address).unwrap();
+        client.send(text.as_bytes()).unwrap();
+        client.end_writing().unwrap();
+        // It may be reset when the proxy closes on bytes that it has not read.
+        all.extend(client.rest().unwrap_or_default());
+    }
+    all
+}
+
+fn admin(process: &Running) -> SocketAddr {
+    let address = |line: &str| {
+        let (_, after) = line.split_once("admin on http://")?;
+        after.split(['"', ' ', ',']).next()?.parse().ok()
+    };
+    process.find(address).expect("the admin listener is announced")
+}
+
+/// Every page for whoever watches over the proxy, those that are not there too.
+fn pages(address: SocketAddr) -> Vec<u8> {
+    let mut all = Vec::new();
+    for path in ["/", "/healthz", "/readyz", "/metrics", "/requests", "/config", "/debug"] {
+        let ask = Ask::new("GET", &format!("{path}?token={THEIR_QUERY}")).header("cookie", THEIR_BODY);
+        all.extend(raw(&Via::Http1.exchange(address, &ask).unwrap()));
+    }
+    all
+}
+
+#[test]
+fn no_canary_comes_out_of_a_run_at_trace_level() {
+    // Bound and never served: a connection is refused once it is closed.
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for format in ["text", "json"] {
+        let scene = start(format, dead);
+        wait_for_keys(&scene);
+        let mut seen = Vec::new();
+        for via in Via::ALL {
+            for ask in asks() {
+                let answer = scene.ask(via, &ask);
+                seen.extend(answer.head.one("x-countersign-error").map(str::to_owned));
+                if answer.head.one("x-amzn-ErrorType").is_some() {
+                    seen.push("wrong signature".to_owned());
+                    assert!(answer.text().contains("****"), "{}", answer.text());
+                }
+                of_the_proxy().assert_none(&format!("the answer to {ask:?}"), &raw(&answer));
+            }
+            // A cut answer is an error of the connection; what came of it is in what was read before.
+            let mut client = Client::connect(scene.proxy.address()).unwrap();
+            client.send(&loaded("GET", "/cut").bytes()).unwrap();
+            client.end_writing().unwrap();
+            of_the_proxy().assert_none("a cut answer", &client.rest().unwrap_or_default());
+        }
+        of_the_proxy().assert_none("answers to what is no request", &malformed(scene.proxy.address()));
+        for code in [
+            "wrong signature",
+            "upstream-garbage",
+            "upstream-broken",
+            "upstream-connect",
+            "upstream-tls",
+            "no-api-key",
+            "no-credentials",
+            "dot-segment",
+            "method-not-allowed",
+            "host-not-allowed",
+            "method-override",
+            "header-not-utf8",
+            "header-white-space",
+            "headers-too-large",
+            "expectation-failed",
+            "chunked-signing",
+            "body-too-large",
+            "query-not-utf8",
+        ] {
+            assert!(seen.iter().any(|one| one == code), "{code} was not provoked: {seen:?}");
+        }
+        let sent = scene.origin.take();
+        for secret in [TOKEN, KEY_BY_ENV, KEY_BY_FILE, KEY_BY_VALUE, KEY_BY_COMMAND] {
+            let carried = |request: &Request| String::from_utf8_lossy(&request.head.raw).contains(secret);
+            assert!(sent.iter().any(|request| carried(request)), "{secret} is in use");
+        }
+
+        let process = scene.proxy.process();
+        let address = admin(process);
+        of_everybody().assert_none("the admin listener's pages", &pages(address));
+        let health = Launch::arguments(["health", "--admin", &address.to_string()]).run();
+        of_everybody().assert_none("health", format!("{health:?}").as_bytes());
+        #[cfg(target_os = "linux")]
+        {
+            let line = fs::read(format!("/proc/{}/cmdline", process.id())).unwrap();
+            assert!(!line.is_empty());
+            of_everybody().assert_none("the command line", &line);
+        }
+        let ended = scene.proxy.terminate();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(
+            ended.err.contains("TRACE") || ended.err.contains("DEBUG"),
+            "it was talkative: {}",
+            ended.err
+        );
+        of_everybody().assert_none("the log", ended.err.as_bytes());
+        of_everybody().assert_none("standard output", ended.out.as_bytes());
+    }
+}
+
+#[test]
+fn no_canary_comes_out_of_a_configuration_that_is_refused() {
+    let url = format!("url = \"https://{NAME}/prod\"");
+    let with_password = format!("url = \"https://me:{KEY_BY_VALUE}@{NAME}/prod\"");
+    for stage in [
+        format!("{url}\napi_key = \"{KEY_BY_VALUE}\""),
+        format!("{url}\napi_key = {{ value = \"{KEY_BY_VALUE}\""),
+        format!("{url}\napi_key.value = \"{KEY_BY_VALUE}\\n\""),
+        format!("{url}\napi_key.env = \"{KEY_BY_VALUE}!\""),
+        format!("{url}\napi_kye = {{ value = \"{KEY_BY_VALUE}\" }}"),
+        format!("{url}\napi_key.value = \"{KEY_BY_VALUE}\" retry = 1"),
+        format!("{url}\napi_key = {{ value = \"{KEY_BY_VALUE}\", env = \"X\" }} # beside it"),
+        with_password,
+    ] {
+        let ended =
+            Launch::config(&format!("admin = \"off\"\nlog.filter = \"trace\"\n[[stage]]\n{stage}\n")).run();
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.err.contains("countersign.toml"), "{ended:?}");
+        of_the_proxy().assert_none(&stage, format!("{}{}", ended.out, ended.err).as_bytes());
+    }
+    for (name, value) in [
+        ("COUNTERSIGN_API_KEY_ENV", format!("{KEY_BY_VALUE}!")),
+        ("COUNTERSIGN_API_KYE", KEY_BY_VALUE.to_owned()),
+        ("COUNTERSIGN_STAGE_URL", format!("https://me:{KEY_BY_VALUE}@{NAME}/prod")),
+    ] {
+        let ended = Launch::arguments(["run", "--admin=off"]).variable(name, &value).run();
+        assert_eq!(ended.code, Some(2), "{name}: {ended:?}");
+        of_the_proxy().assert_none(name, format!("{}{}", ended.out, ended.err).as_bytes());
+    }
+    for flag in [format!("--api-key={KEY_BY_VALUE}"), format!("--api-key-env={KEY_BY_VALUE}!")] {
+        let ended =
+            Launch::arguments(["run", "https://api.example.com", "--region=us-west-2"]).argument(&flag).run();
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        of_the_proxy().assert_none(&flag, format!("{}{}", ended.out, ended.err).as_bytes());
+    }
+}
+
+#[test]
+fn no_canary_comes_out_of_what_explains_the_program() {
+    let commands: &[&[&str]] = &[
+        &["--help"],
+        &["-h"],
+        &["--version"],
+        &["help", "run"],
+        &["run", "--help"],
+        &["demo", "--help"],
+        &["health", "--help"],
+        &["completions", "--help"],
+        &["completions", "bash"],
+        &["completions", "zsh"],
+        &["completions", "fish"],
+        &["completions", "elvish"],
+        &["completions", "powershell"],
+        &["man"],
+    ];
+    for &command in commands {
+        let mut launch = Launch::arguments([]);
+        for &argument in command {
+            launch = launch.argument(argument);
+        }
+        let ended = launch
+            .keys(ACCESS_KEY, SECRET_KEY)
+            .variable("AWS_SESSION_TOKEN", TOKEN)
+            .variable("COUNTERSIGN_API_KEY", KEY_BY_ENV)
+            .variable("COUNTERSIGN_STAGE_URL", &format!("https://me:{KEY_BY_VALUE}@{NAME}/prod"))
+            .variable("RUST_LOG", "trace")
+            .run();
+        assert_eq!(ended.code, Some(0), "{command:?}: {ended:?}");
+        assert!(!ended.out.is_empty(), "{command:?}");
+        of_everybody().assert_none(&format!("{command:?}"), format!("{}{}", ended.out, ended.err).as_bytes());
+    }
+}
