@@ -167,7 +167,15 @@ impl Refresher {
             }
         }
         // A refused identity stays refused until another comes; the pause grows if none does.
-        self.by_request = self.spaced.reached() && (self.current.is_refused() || self.current.take_asked());
+        if !self.spaced.reached() {
+            return false;
+        }
+        let held = self.current.load();
+        let usable = self.state == State::Usable
+            && held.as_ref().is_some_and(|held| !held.expired(self.current.now()));
+        // Who asked while what is held now was on its way has it.
+        let asked = self.current.take_asked() && !usable;
+        self.by_request = asked || self.current.is_refused();
         self.by_request
     }
 

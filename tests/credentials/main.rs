@@ -421,6 +421,12 @@ fn sources_that_nobody_names_any_more_end() {
             tool.wait_usable(unexpired, LONG).await.unwrap();
             get(&sources.current(&wanted[1]), "AKIADEV1").await;
             sources.retain(&[&wanted[1]], &[], &[]);
+            // Its task lets go of what it wrote to.
+            let end = Instant::now() + LONG;
+            while Arc::strong_count(&tool) > 1 {
+                assert!(Instant::now() < end, "it was not ended");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
             // What is kept follows an edit, which would have made the other ask as well.
             scene.write("key", "second");
             scene.write(
