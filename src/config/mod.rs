@@ -26,7 +26,7 @@ mod tests;
 
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use http::{HeaderName, uri::Authority};
+use http::{HeaderName, Method, uri::Authority};
 
 pub use error::{Error, Kind, Mistake, Place, Problem, Text};
 pub use generate::{reference, schema};
@@ -338,12 +338,16 @@ pub enum ApiKey {
 /// Bounds on waiting for a stage. None is a total: an answer may stream for 15 minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// TCP connection and TLS handshake.
+    /// Looking up the name, and the TCP connection.
     pub connect: Duration,
+    /// The TLS handshake.
+    pub tls: Duration,
     /// From the request's last byte to the head of the answer.
     pub first_byte: Duration,
     /// Between two pieces of an answer's body.
     pub idle: Duration,
+    /// Of a connection, until it takes no further request.
+    pub connection_age: Duration,
 }
 
 /// What may be sent twice when a pooled connection dies under a request.
@@ -351,8 +355,24 @@ pub struct Timeouts {
 pub enum Retry {
     /// Only what was provably not sent.
     Never,
-    /// That, and GET, HEAD and OPTIONS cut before any answer.
+    /// That, and safe methods cut before any answer.
     Safe,
+    /// That, and idempotent methods cut before any answer.
+    Idempotent,
+}
+
+impl Retry {
+    /// Whether a request of this method may be sent again although the stage may have acted on it. TRACE, safe too,
+    /// is never forwarded. (RFC 9110, sections 9.2.1 and 9.2.2)
+    #[must_use]
+    pub fn covers(self, method: &Method) -> bool {
+        let is_safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+        match self {
+            Self::Never => false,
+            Self::Safe => is_safe,
+            Self::Idempotent => is_safe || matches!(*method, Method::PUT | Method::DELETE),
+        }
+    }
 }
 
 /// A rule of what is lent out: requests with one of these methods whose local path below the mount matches.

@@ -369,7 +369,10 @@ pub struct StageSettings {
     #[config(layer_attr(schemars(default = "TimeoutLayer::empty")))]
     pub timeouts: TimeoutSettings,
 
-    /// What may be sent twice when a connection dies under a request before any answer.
+    /// What may be sent twice when a kept connection dies under a request before any answer.
+    ///
+    /// `safe`: GET, HEAD and OPTIONS; `idempotent`: also PUT and DELETE; `never`: none of them. What provably did not
+    /// reach the stage is always sent again.
     #[config(default = "safe")]
     #[config(layer_attr(arg(id = "stage.retry", value_name = "RULE", help_heading = "Stage")))]
     pub retry: Retry,
@@ -496,7 +499,7 @@ pub struct ApiKeySettings {
 #[config(layer_attr(schemars(rename = "Timeouts")))]
 #[config(layer_attr(command(next_help_heading = "Waiting for the stage")))]
 pub struct TimeoutSettings {
-    /// How long the TCP connection and the TLS handshake may take together.
+    /// How long looking up the name and the TCP connection may take, all addresses together.
     #[config(default = "5s")]
     #[config(layer_attr(arg(
         id = "stage.timeouts.connect",
@@ -504,6 +507,11 @@ pub struct TimeoutSettings {
         value_name = "TIME"
     )))]
     pub connect: Wait,
+
+    /// How long the TLS handshake may take.
+    #[config(default = "5s")]
+    #[config(layer_attr(arg(id = "stage.timeouts.tls", long = "tls-timeout", value_name = "TIME")))]
+    pub tls: Wait,
 
     /// From the request's last byte to the head of the answer. API Gateway itself gives up after 29 seconds.
     #[config(default = "35s")]
@@ -518,6 +526,16 @@ pub struct TimeoutSettings {
     #[config(default = "5m")]
     #[config(layer_attr(arg(id = "stage.timeouts.idle", long = "idle-timeout", value_name = "TIME")))]
     pub idle: Wait,
+
+    /// How old a connection may be to take another request. A new one looks the name up again, so this is how soon
+    /// a changed address is followed.
+    #[config(default = "5m")]
+    #[config(layer_attr(arg(
+        id = "stage.timeouts.connection_age",
+        long = "connection-age",
+        value_name = "TIME"
+    )))]
+    pub connection_age: Wait,
 }
 
 /// How often a stage may be called, by all clients together: a bucket of `burst` requests that fills up at `rate`.

@@ -3,8 +3,8 @@
 //! A request is sent a second time only when
 //!
 //! 1. nothing of it can have reached the stage: a pooled connection turned out to be dead before a byte was written;
-//! 2. or a pooled connection broke before any answer, the method is safe (GET, HEAD, OPTIONS; RFC 9110 section 9.2.1)
-//!    and the stage's `retry` is `"safe"`, the default.
+//! 2. or a pooled connection broke before any answer, or the stage said that it had given up waiting on it (408), and
+//!    the stage's `retry` covers the method: by itself the safe ones (GET, HEAD, OPTIONS; RFC 9110, section 9.2.1).
 //!
 //! The second time goes over a new connection and is signed anew.
 //!
@@ -13,7 +13,7 @@
 
 use std::rc::Rc;
 
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::{
     api_key::{API_KEY, Keyed},
@@ -28,7 +28,6 @@ use super::{
 };
 use crate::{
     callers::origin::SEC_FETCH_SITE,
-    config::Retry,
     telemetry::{
         Phase, Record,
         metrics::{self, Retried},
@@ -64,6 +63,10 @@ pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
                     Code::UpstreamGarbage,
                     "The stage switched to another protocol, for which nobody had asked.",
                 ));
+            }
+            Ok(answer) if !fresh && answer.gave_up_waiting() && may_act_twice(&request) => {
+                metrics::retried(request.head.record.series.get().stage(), Retried::Unanswered);
+                fresh = true;
             }
             Ok(answer) => {
                 let mut response = answer.response.map(PeekedBody::Untouched);
@@ -128,13 +131,13 @@ async fn complete(request: &mut Keyed) -> Result<(HeaderMap, Option<Signed>), Re
 }
 
 fn may_send_again(failure: &Failure, request: &Keyed) -> bool {
-    let head = &request.head;
     match failure.sent() {
         Sent::Nothing => failure.was_stale(),
-        Sent::MaybeOnPooled => {
-            head.stage.config.retry == Retry::Safe
-                && matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS)
-        }
+        Sent::MaybeOnPooled => may_act_twice(request),
         Sent::Maybe => false,
     }
+}
+
+fn may_act_twice(request: &Keyed) -> bool {
+    request.head.stage.config.retry.covers(&request.head.method)
 }

@@ -32,6 +32,7 @@ impl From<Failure> for Refusal {
             Failure::Connect { .. } => Code::UpstreamConnect,
             Failure::Tls { .. } => Code::UpstreamTls,
             Failure::ConnectTimeout { .. } => Code::UpstreamConnectTimeout,
+            Failure::TlsTimeout { .. } => Code::UpstreamTlsTimeout,
             Failure::FirstByteTimeout => Code::UpstreamTimeout,
             Failure::Broken { .. } => Code::UpstreamBroken,
             Failure::Garbage { .. } => Code::UpstreamGarbage,
@@ -48,7 +49,10 @@ impl From<Failure> for Refusal {
             Sent::Nothing if code == Code::UpstreamBroken => {
                 refusal.with_hint("The stage closes each connection before it reads a request; try again.")
             }
-            _ => refusal,
+            _ => match failure.advice() {
+                Some(advice) => refusal.with_hint(advice),
+                None => refusal,
+            },
         }
     }
 }

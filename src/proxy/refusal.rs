@@ -184,6 +184,9 @@ codes! {
     UpstreamConnectTimeout "upstream-connect-timeout" GATEWAY_TIMEOUT Upstream
         "No connection to the stage came about within timeouts.connect."
         "Check the network, VPN or firewall; raise timeouts.connect on a slow line."
+    UpstreamTlsTimeout "upstream-tls-timeout" GATEWAY_TIMEOUT Upstream
+        "The TLS handshake with the stage was not done within timeouts.tls."
+        "Check that the port speaks TLS, and whether a VPN or firewall holds its packets; raise timeouts.tls on a slow line."
     UpstreamTimeout "upstream-timeout" GATEWAY_TIMEOUT Upstream
         "The stage did not begin to answer within timeouts.first_byte. It may have acted on the request."
         "Raise timeouts.first_byte if the integration may take that long."

@@ -103,7 +103,9 @@ impl Crowd {
         let member = self.members.borrow_mut().remove(&number);
         if let Some((watch, task)) = member {
             watch.ends_for(cause);
-            task.abort();
+            if !watch.tell_to_leave() {
+                task.abort();
+            }
         }
     }
 

@@ -59,6 +59,9 @@ const MAX_UNSENT: usize = 128 << 10;
 /// How often the client is asked whether it is still there, and how long it may take to say so.
 const PING: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 
+/// How long a connection that makes room for another has for what h2 has not written yet.
+const FLUSH: Duration = Duration::from_millis(200);
+
 /// Serves one connection to its end.
 pub(super) async fn serve(
     wire: Wire,
@@ -113,14 +116,21 @@ pub(super) async fn serve(
         }
         Poll::Pending
     });
-    match until_stopped(stopping, until_idle).await {
-        Some(Some(ended)) => ended,
-        Some(None) => {
+    let until_left = async {
+        tokio::select! {
+            biased;
+            ended = until_idle => ended.map_or(Left::For(LINGER), Left::Ended),
+            () = watch.told_to_leave() => Left::For(FLUSH),
+        }
+    };
+    match until_stopped(stopping, until_left).await {
+        Some(Left::Ended(ended)) => ended,
+        Some(Left::For(patience)) => {
             watch.ends_for(ConnectionEnd::Idle);
             connection.as_mut().graceful_shutdown();
             // A request that crosses the GOAWAY is still answered.
             loop {
-                match coarse::timeout(LINGER, connection.as_mut()).await {
+                match coarse::timeout(patience, connection.as_mut()).await {
                     Ok(ended) => return ended,
                     Err(coarse::Elapsed) if watch.is_idle() => return Ok(()),
                     Err(coarse::Elapsed) => {}
@@ -133,6 +143,13 @@ pub(super) async fn serve(
             connection.await
         }
     }
+}
+
+/// Why the connection is no longer only served.
+enum Left {
+    Ended(hyper::Result<()>),
+    /// It is to end; the client has this long to see that, and again for each request that crosses the GOAWAY.
+    For(Duration),
 }
 
 /// What the streams of a connection share.

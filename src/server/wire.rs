@@ -28,7 +28,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::Notify,
+};
 
 use super::{crowd::Crowd, listen::Conn};
 use crate::{
@@ -63,6 +66,8 @@ pub(super) struct Watch {
     /// Since when it has been idle, if it is.
     resting_from: Cell<u64>,
     end: Cell<Option<ConnectionEnd>>,
+    /// Tells an HTTP/2 connection to leave.
+    leave: Notify,
     /// Whether a `#` came in a request line.
     fragment: Cell<bool>,
     /// Whether the last request, or what came in place of one, was refused while more of it was still coming.
@@ -77,6 +82,7 @@ impl Watch {
             streams: Cell::new(None),
             resting_from: Cell::new(crowd.moment()),
             end: Cell::new(None),
+            leave: Notify::new(),
             fragment: Cell::new(false),
             unread: Cell::new(false),
         })
@@ -125,6 +131,21 @@ impl Watch {
             self.rest();
         }
         left == Some(0)
+    }
+
+    /// Whether the connection is HTTP/2, and so is told to leave rather than dropped: the last answer is done when h2
+    /// has it, but h2 may not have written it yet.
+    pub(super) fn tell_to_leave(&self) -> bool {
+        let http2 = self.streams.get().is_some();
+        if http2 {
+            self.leave.notify_one();
+        }
+        http2
+    }
+
+    /// Until the connection is told to leave.
+    pub(super) async fn told_to_leave(&self) {
+        self.leave.notified().await;
     }
 
     /// Why the connection is about to end; the first reason counts.

@@ -1,6 +1,6 @@
 //! Host and port become a connection.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, io, sync::Arc, time::Duration};
 
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -8,8 +8,24 @@ use rustls::{ClientConfig, pki_types::ServerName};
 use tokio_rustls::TlsConnector;
 use tower::Service as _;
 
-use super::{failure::Failure, stream::Stream};
-use crate::{coarse, config::StageUrl};
+use super::{
+    failure::Failure,
+    stream::{Stream, Wire},
+};
+use crate::{
+    coarse,
+    config::{StageUrl, Timeouts},
+};
+
+/// After so long without a byte from the stage the kernel asks whether it is still there, and every [`PROBE`] again.
+const QUIET: Duration = Duration::from_secs(10);
+const PROBE: Duration = Duration::from_secs(5);
+const PROBES: u32 = 2;
+/// How long bytes may be on their way to the stage without a word that they arrived. A connection from before the
+/// network went, or the machine slept, ends so; without this the kernel would go on for a quarter of an hour. It bounds
+/// as well how long a stage may refuse to take more of an upload. (Linux: `TCP_USER_TIMEOUT`, RFC 5482)
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const UNHEARD: Duration = Duration::from_secs(15);
 
 /// Where to dial, and how.
 pub(super) struct Dialer {
@@ -17,7 +33,7 @@ pub(super) struct Dialer {
     target: Uri,
     display: String,
     tls: Option<(TlsConnector, ServerName<'static>)>,
-    limit: Duration,
+    timeouts: Timeouts,
 }
 
 impl Dialer {
@@ -26,7 +42,7 @@ impl Dialer {
         url: &StageUrl,
         connect_to: Option<&(String, u16)>,
         tls: Option<Arc<ClientConfig>>,
-        limit: Duration,
+        timeouts: Timeouts,
     ) -> Self {
         let (host, port) = connect_to.map_or((url.host.as_str(), url.port), |(host, port)| (host, *port));
         let display = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
@@ -38,44 +54,61 @@ impl Dialer {
             let name = ServerName::try_from(url.host.clone()).expect("the configuration checked the host");
             (TlsConnector::from(config), name)
         });
-        // Addresses of both families side by side (RFC 8305), one after another within a family.
+        // Addresses of both families side by side: the second family begins 300 ms after the first (RFC 8305). Within a
+        // family they are tried one after another, so each gets its share of the time.
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_nodelay(true);
-        connector.set_keepalive(Some(Duration::from_secs(60)));
+        connector.set_connect_timeout(Some(timeouts.connect));
+        connector.set_keepalive(Some(QUIET));
+        connector.set_keepalive_interval(Some(PROBE));
+        connector.set_keepalive_retries(Some(PROBES));
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        connector.set_tcp_user_timeout(Some(UNHEARD));
         Self {
             connector,
             target: target.expect("the configuration checked host and port"),
             display,
             tls,
-            limit,
+            timeouts,
         }
     }
 
     /// A new connection, TLS included.
     pub(super) async fn dial(&self) -> Result<Stream, Failure> {
-        coarse::timeout(self.limit, self.connect())
+        let connecting = self.connector.clone().call(self.target.clone());
+        let tcp = coarse::timeout(self.timeouts.connect, connecting)
             .await
-            .unwrap_or_else(|_| Err(Failure::ConnectTimeout { target: self.display.clone() }))
-    }
-
-    async fn connect(&self) -> Result<Stream, Failure> {
-        let mut connector = self.connector.clone();
-        let tcp = connector.call(self.target.clone()).await.map_err(|error| self.connect_failure(error))?;
-        let tcp = tcp.into_inner();
-        let Some((connector, name)) = &self.tls else { return Ok(Stream::plain(tcp)) };
+            .map_err(|_| self.connect_timeout())?
+            .map_err(|error| self.connect_failure(error))?;
+        let wire = Wire::new(tcp.into_inner());
+        let Some((connector, name)) = &self.tls else { return Ok(Stream::plain(wire)) };
         let host = || name.to_str().into_owned();
-        match connector.connect(name.clone(), tcp).await {
-            Ok(stream) => Ok(Stream::tls(stream)),
-            Err(source) => Err(Failure::Tls { host: host(), source }),
+        match coarse::timeout(self.timeouts.tls, connector.connect(name.clone(), wire)).await {
+            Ok(Ok(stream)) => Ok(Stream::tls(stream)),
+            Ok(Err(source)) => Err(Failure::Tls { host: host(), source }),
+            Err(coarse::Elapsed) => Err(Failure::TlsTimeout { host: host() }),
         }
     }
 
-    fn connect_failure(&self, error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    fn connect_timeout(&self) -> Failure {
+        Failure::ConnectTimeout { target: self.display.clone() }
+    }
+
+    fn connect_failure(&self, error: impl Error + Send + Sync + 'static) -> Failure {
         // hyper-util tells the two apart only by its text.
         if error.to_string().starts_with("dns error") {
             let host = self.target.host().unwrap_or_default().to_owned();
             return Failure::Resolve { host, source: Box::new(error) };
+        }
+        // The connector keeps the same limit, and may be first to notice.
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+            {
+                return self.connect_timeout();
+            }
+            cause = error.source();
         }
         Failure::Connect { target: self.display.clone(), source: Box::new(error) }
     }

@@ -3,6 +3,8 @@
 
 use std::io;
 
+use rustls::CertificateError;
+
 /// How much of the request the stage can have seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
@@ -48,6 +50,12 @@ pub enum Failure {
         /// Host and port.
         target: String,
     },
+    /// The handshake took longer than `timeouts.tls`.
+    #[error("no TLS with {host} in time")]
+    TlsTimeout {
+        /// The name that the certificate must be for.
+        host: String,
+    },
     /// No head of an answer came within `timeouts.first_byte`.
     #[error("the stage did not answer in time")]
     FirstByteTimeout,
@@ -72,9 +80,11 @@ impl Failure {
     #[must_use]
     pub const fn sent(&self) -> Sent {
         match self {
-            Self::Resolve { .. } | Self::Connect { .. } | Self::Tls { .. } | Self::ConnectTimeout { .. } => {
-                Sent::Nothing
-            }
+            Self::Resolve { .. }
+            | Self::Connect { .. }
+            | Self::Tls { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::TlsTimeout { .. } => Sent::Nothing,
             Self::FirstByteTimeout | Self::Garbage { .. } => Sent::Maybe,
             Self::Broken { sent, .. } => *sent,
         }
@@ -84,5 +94,26 @@ impl Failure {
     #[must_use]
     pub const fn was_stale(&self) -> bool {
         matches!(self, Self::Broken { sent: Sent::Nothing | Sent::MaybeOnPooled, .. })
+    }
+
+    /// What to do about this failure, where that is more than to do about its kind.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        use CertificateError as Bad;
+        let Self::Tls { source, .. } = self else { return None };
+        let rustls::Error::InvalidCertificate(bad) = source.get_ref()?.downcast_ref()? else { return None };
+        match bad {
+            Bad::Expired | Bad::ExpiredContext { .. } | Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
+                Some("Check this machine's clock. If it is right, the stage needs a new certificate.")
+            }
+            Bad::NotValidForName | Bad::NotValidForNameContext { .. } => Some(
+                "The certificate must be for the url's host: check the url, and that connect_to leads to the stage.",
+            ),
+            Bad::UnknownIssuer => Some(
+                "If a corporate proxy or emulator has its own root, name it in ca_bundle. Otherwise somebody else \
+                 answers in the stage's place.",
+            ),
+            _ => None,
+        }
     }
 }

@@ -9,10 +9,10 @@ use std::{
     rc::{Rc, Weak},
     sync::Arc,
     task::{Poll, ready},
-    time::{Duration, Instant},
+    time::{Duration, SystemTime},
 };
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode, header};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -36,6 +36,8 @@ use crate::{
 /// How long an idle connection is kept. API Gateway does not say how long it keeps its end; any pooled connection may
 /// be dead, and `attempt` knows what to do then.
 const KEEP: Duration = Duration::from_secs(55);
+/// After so long at rest a connection is looked at before it is written to.
+const REST: Duration = Duration::from_millis(100);
 /// How long a kept connection may take to be ready. One that is not by then is still being written to: the stage
 /// answered before it had read the request.
 const READY: Duration = Duration::from_millis(100);
@@ -51,8 +53,15 @@ pub struct Pool {
 
 struct Idle {
     connection: Connection,
-    since: Instant,
+    since: SystemTime,
     counted: UpstreamConnection,
+}
+
+/// How long a connection of `born` has been idle since `since`, if it may still be used: not for too long and not too
+/// old. By the wall clock, since `Instant` stands still while a laptop sleeps; a clock that was set back ends it too.
+fn rested(since: SystemTime, born: SystemTime, now: SystemTime, age: Duration) -> Option<Duration> {
+    let idle = now.duration_since(since).ok().filter(|idle| *idle < KEEP)?;
+    now.duration_since(born).is_ok_and(|old| old < age).then_some(idle)
 }
 
 /// A connection and the task that drives it.
@@ -60,6 +69,7 @@ struct Connection {
     sender: SendRequest<Chunks>,
     traffic: Rc<Traffic>,
     task: AbortHandle,
+    born: SystemTime,
     _counted: UpstreamConnection,
 }
 
@@ -74,7 +84,8 @@ impl Drop for Connection {
 pub(super) struct Lease {
     connection: Connection,
     pool: Weak<Pool>,
-    reused: bool,
+    /// How long it was idle before; nothing for a new one.
+    rested: Option<Duration>,
 }
 
 /// An answer, and how it was had.
@@ -85,11 +96,23 @@ pub struct Answer {
     pub reused: bool,
 }
 
+impl Answer {
+    /// Whether this only says that no request came for too long, and crossed with the one that did. A client may repeat
+    /// that over a new connection (RFC 9110, section 15.5.9). A stage's own 408 does not end its connection.
+    #[must_use]
+    pub fn gave_up_waiting(&self) -> bool {
+        let closes = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"close");
+        self.response.status() == StatusCode::REQUEST_TIMEOUT
+            && self.reused
+            && self.response.headers().get(header::CONNECTION).is_some_and(closes)
+    }
+}
+
 impl Pool {
     /// An empty pool; `tls` is given exactly when the stage's url asks for it.
     #[must_use]
     pub fn new(stage: &Stage, tls: Option<Arc<ClientConfig>>) -> Rc<Self> {
-        let dialer = Dialer::new(&stage.url, stage.connect_to.as_ref(), tls, stage.timeouts.connect);
+        let dialer = Dialer::new(&stage.url, stage.connect_to.as_ref(), tls, stage.timeouts);
         let index = metrics::stage(&stage.name);
         Rc::new(Self { dialer, timeouts: stage.timeouts, idle: RefCell::default(), stage: index })
     }
@@ -111,21 +134,26 @@ impl Pool {
             // Boxed because it is rare and large: every request would carry its room.
             None => Box::pin(self.connect()).await?,
         };
+        let reused = lease.rested.is_some();
         let Connection { sender, traffic, .. } = &mut lease.connection;
-        record.enter_at(Phase::FirstByte, traffic.begin());
-        metrics::sent(self.stage, lease.reused);
+        record.enter_at(Phase::FirstByte, traffic.begin(lease.rested.is_some_and(|rested| rested >= REST)));
+        metrics::sent(self.stage, reused);
         let sending = sender.try_send_request(request);
         let response = match within(self.timeouts.first_byte, traffic, sending).await {
             Ok(Ok(response)) => response,
             Ok(Err(mut error)) => {
-                let unsent = error.take_message().is_some();
-                let maybe_stale = lease.reused && !traffic.is_answered();
-                return Err(broken(error.into_error(), unsent, maybe_stale));
+                let sent = if error.take_message().is_some() || !traffic.is_begun() {
+                    Sent::Nothing
+                } else if reused && !traffic.is_answered() {
+                    Sent::MaybeOnPooled
+                } else {
+                    Sent::Maybe
+                };
+                return Err(broken(error.into_error(), sent));
             }
             Err(coarse::Elapsed) => return Err(Failure::FirstByteTimeout),
         };
         record.enter(Phase::Answer);
-        let reused = lease.reused;
         let response = response.map(|body| AnswerBody::new(body, lease, self.timeouts.idle));
         Ok(Answer { response, reused })
     }
@@ -134,9 +162,8 @@ impl Pool {
         loop {
             let Idle { mut connection, since, counted } = self.idle.borrow_mut().pop()?;
             drop(counted);
-            if since.elapsed() >= KEEP {
-                continue;
-            }
+            let (born, age) = (connection.born, self.timeouts.connection_age);
+            let Some(idle) = rested(since, born, SystemTime::now(), age) else { continue };
             // It may be a moment behind: the answer's last piece arrived, and its task has yet to see that.
             if !connection.sender.is_ready() {
                 match coarse::timeout(READY, connection.sender.ready()).await {
@@ -146,11 +173,12 @@ impl Pool {
                     Err(coarse::Elapsed) => return None,
                 }
             }
-            return Some(Lease { connection, pool: Rc::downgrade(self), reused: true });
+            return Some(Lease { connection, pool: Rc::downgrade(self), rested: Some(idle) });
         }
     }
 
     async fn connect(self: &Rc<Self>) -> Result<Lease, Failure> {
+        let born = SystemTime::now();
         let stream = self.dialer.dial().await.inspect_err(|failure| self.failed(failure))?;
         let traffic = stream.traffic();
         let (sender, driver) = http1::Builder::new()
@@ -167,8 +195,8 @@ impl Pool {
             }
         });
         let counted = UpstreamConnection::open(self.stage);
-        let connection = Connection { sender, traffic, task: task.abort_handle(), _counted: counted };
-        Ok(Lease { connection, pool: Rc::downgrade(self), reused: false })
+        let connection = Connection { sender, traffic, task: task.abort_handle(), born, _counted: counted };
+        Ok(Lease { connection, pool: Rc::downgrade(self), rested: None })
     }
 
     fn failed(&self, failure: &Failure) {
@@ -176,17 +204,19 @@ impl Pool {
             Failure::Resolve { .. } => Dial::Name,
             Failure::Connect { .. } => Dial::Connect,
             Failure::Tls { .. } => Dial::Tls,
-            Failure::ConnectTimeout { .. } => Dial::Timeout,
+            Failure::ConnectTimeout { .. } | Failure::TlsTimeout { .. } => Dial::Timeout,
             Failure::FirstByteTimeout | Failure::Broken { .. } | Failure::Garbage { .. } => Dial::Broken,
         };
         metrics::dialled(self.stage, outcome);
     }
 
-    /// Closes what has been idle for too long.
+    /// Closes what has been idle for too long, or is too old.
     pub fn sweep(&self) {
-        self.idle
-            .borrow_mut()
-            .retain(|idle| !idle.connection.sender.is_closed() && idle.since.elapsed() < KEEP);
+        let (now, age) = (SystemTime::now(), self.timeouts.connection_age);
+        self.idle.borrow_mut().retain(|idle| {
+            let Idle { connection, since, .. } = idle;
+            !connection.sender.is_closed() && rested(*since, connection.born, now, age).is_some()
+        });
     }
 }
 
@@ -197,7 +227,7 @@ impl Lease {
             && !connection.sender.is_closed()
         {
             let counted = UpstreamConnection::idle(pool.stage);
-            pool.idle.borrow_mut().push(Idle { connection, since: Instant::now(), counted });
+            pool.idle.borrow_mut().push(Idle { connection, since: SystemTime::now(), counted });
         }
     }
 }
@@ -227,14 +257,43 @@ async fn within<F: Future>(
     .await
 }
 
-fn broken(source: hyper::Error, unsent: bool, maybe_stale: bool) -> Failure {
+fn broken(source: hyper::Error, sent: Sent) -> Failure {
     if source.is_parse() || source.is_parse_too_large() || source.is_parse_status() {
         return Failure::Garbage { source };
     }
-    let sent = match (unsent, maybe_stale) {
-        (true, _) => Sent::Nothing,
-        (false, true) => Sent::MaybeOnPooled,
-        (false, false) => Sent::Maybe,
-    };
     Failure::Broken { sent, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KEEP, rested};
+    use std::time::{Duration, SystemTime};
+
+    #[test]
+    fn a_connection_from_before_a_sleep_is_not_used() {
+        let (second, age) = (Duration::from_secs(1), Duration::from_secs(300));
+        let born = SystemTime::now();
+        let since = born + 10 * second;
+        assert_eq!(rested(since, born, since + 3 * second, age), Some(3 * second));
+        // The wall clock went on while everything else stood still.
+        assert_eq!(rested(since, born, since + 3600 * second, age), None);
+        assert_eq!(rested(since, born, since + KEEP, age), None);
+    }
+
+    #[test]
+    fn a_connection_ends_by_age_however_busy_it_is() {
+        let (second, age) = (Duration::from_secs(1), Duration::from_secs(300));
+        let born = SystemTime::now();
+        let used = |now| rested(now, born, now, age);
+        assert_eq!(used(born + age - second), Some(Duration::ZERO));
+        assert_eq!(used(born + age), None);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_ends_connections_rather_than_keep_them_for_ever() {
+        let (hour, age) = (Duration::from_secs(3600), Duration::from_secs(300));
+        let since = SystemTime::now();
+        assert_eq!(rested(since, since, since - hour, age), None);
+        assert_eq!(rested(since - hour, since, since - hour, age), None);
+    }
 }

@@ -30,6 +30,8 @@
 //! | `listening_tls` | TLS for clients: certificates, ALPN, plain HTTP that comes by mistake |
 //! | `slow` | clients that send, read or do nothing: each ends, and locks nobody out |
 //! | `floods` | HTTP/2 clients that abuse the protocol lose their connection, or do no harm |
+//! | `faults` | the stage breaks off at each moment in each way: nothing is lost, nothing sent twice, the next is served |
+//! | `reach` | names that move, addresses that swallow packets, certificates that do not hold |
 //! | `process` | start, listeners, what is no request, health, drain and end |
 //! | `canary` | no secret comes out in any spelling: logs at trace, answers, pages, help, refused configurations |
 //! | `logs` | one line a request, and no secret at any level |
@@ -60,6 +62,7 @@ mod corpus;
 mod cors;
 mod credentials;
 mod demo;
+mod faults;
 mod floods;
 mod guarding;
 mod headers;
@@ -73,6 +76,7 @@ mod ministack;
 mod pages;
 mod process;
 mod rates;
+mod reach;
 mod refusals;
 mod responses;
 mod secrets;

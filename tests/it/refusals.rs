@@ -9,6 +9,7 @@ use countersign::proxy::{Code, reference};
 use crate::support::{
     TempDir,
     client::{Answer, Ask, Client, Via},
+    faulty,
     origin::{Origin, Then},
     process::{Countersign, Launch},
     root,
@@ -106,11 +107,17 @@ fn expired() -> Answer {
     scene.ask(Via::Http1, &Ask::new("GET", "/a"))
 }
 
+fn silent_before_the_handshake() -> Answer {
+    let deaf = faulty::Deaf::at("127.0.0.1:0".parse().unwrap());
+    let stage = format!("url = \"http://{}\"\nregion = \"us-west-2\"", deaf.address());
+    before(&format!("{stage}\ntimeouts.connect = \"100ms\""))
+}
+
 fn silent_in_the_handshake() -> Answer {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let root = Origin::tls(&[NAME], ok);
     before(&format!(
-        "url = \"https://{NAME}/prod\"\nconnect_to = \"{}\"\nca_bundle = \"{}\"\ntimeouts.connect = \"100ms\"",
+        "url = \"https://{NAME}/prod\"\nconnect_to = \"{}\"\nca_bundle = \"{}\"\ntimeouts.tls = \"100ms\"",
         silent.local_addr().unwrap(),
         root.ca().display()
     ))
@@ -199,7 +206,8 @@ fn provoke(code: Code) -> Option<Answer> {
             };
             Setup::new().origin(options).start_ok().ask(Via::Http1, &get("/a"))
         }
-        Code::UpstreamConnectTimeout => silent_in_the_handshake(),
+        Code::UpstreamConnectTimeout => silent_before_the_handshake(),
+        Code::UpstreamTlsTimeout => silent_in_the_handshake(),
         Code::UpstreamTimeout => silent_after_the_request(),
         Code::UpstreamBroken => Setup::new().start(|_, _| Ok(Then::Close)).ask(Via::Http1, &get("/a")),
         Code::UpstreamGarbage => {

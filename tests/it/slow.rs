@@ -163,7 +163,7 @@ fn a_client_that_reads_nothing_of_its_answer_loses_the_connection() {
 
 #[test]
 fn a_client_that_reads_slowly_gets_all_of_its_answer() {
-    let scene = limits("write_timeout = \"500ms\"").start(large);
+    let scene = limits("write_timeout = \"3s\"").start(large);
     let mut client = Client::connect(scene.proxy.address()).unwrap();
     client.send(&get("/large").bytes()).unwrap();
     let mut received = 0;
@@ -171,8 +171,9 @@ fn a_client_that_reads_slowly_gets_all_of_its_answer() {
     assert_eq!(client.head("GET").unwrap().0, 200);
     while let Some(piece) = client.piece().unwrap() {
         received += piece.len();
-        // Each is a pause, and each ends before the limit.
-        if received % (1 << 20) < piece.len() {
+        // Each is a pause far shorter than the limit; together they are longer.
+        if received % (LARGE / 40) < piece.len() {
+            std::thread::sleep(Duration::from_millis(100));
             assert_eq!(other.exchange(&get("/a")).unwrap().status, 200);
         }
     }

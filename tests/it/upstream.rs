@@ -13,6 +13,7 @@ use rustls::ProtocolVersion;
 use crate::support::{
     PATIENCE,
     client::{Ask, Client, Via},
+    faulty::Deaf,
     origin::{Options, Origin, Then, answer},
     process::Launch,
     scene::{ACCESS_KEY, NAME, SECRET, Scene, Setup, assert_refusal, ok},
@@ -318,10 +319,18 @@ fn no_connection_in_time() {
     let address = silent.local_addr().unwrap();
     let root = Origin::tls(&[NAME], ok);
     let proxy = before(&format!(
-        "url = \"https://{NAME}/prod\"\nconnect_to = \"{address}\"\nca_bundle = \"{}\"\ntimeouts.connect = \"200ms\"",
+        "url = \"https://{NAME}/prod\"\nconnect_to = \"{address}\"\nca_bundle = \"{}\"\ntimeouts.tls = \"200ms\"",
         root.ca().display()
     ));
-    let message = refuses(proxy.address(), "GET", 504, "upstream-connect-timeout");
+    let message = refuses(proxy.address(), "GET", 504, "upstream-tls-timeout");
+    assert!(message.contains(NAME), "{message}");
+    // Nothing of it is heard at all.
+    let deaf = Deaf::at("127.0.0.1:0".parse().unwrap());
+    let address = deaf.address();
+    let proxy = before(&format!(
+        "url = \"http://{address}/prod\"\nregion = \"us-west-2\"\ntimeouts.connect = \"200ms\""
+    ));
+    let message = refuses(proxy.address(), "POST", 504, "upstream-connect-timeout");
     assert!(message.contains(&address.to_string()), "{message}");
 }
 
@@ -349,8 +358,8 @@ fn no_answer_in_time() {
     assert_eq!(scene.sent(Via::Http1, &Ask::new("GET", "/a")).target(), b"/prod/a");
 }
 
-#[test]
 #[expect(clippy::disallowed_methods, reason = "a stage that reads slowly is what is tested")]
+#[test]
 fn a_slow_upload_is_not_cut() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     // A small window: most of the body waits in the proxy until the stage reads on.

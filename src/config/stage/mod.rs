@@ -159,8 +159,10 @@ impl Resolver<'_> {
             ca_bundle: settings.ca_bundle,
             timeouts: Timeouts {
                 connect: settings.timeouts.connect.0,
+                tls: settings.timeouts.tls.0,
                 first_byte: settings.timeouts.first_byte.0,
                 idle: settings.timeouts.idle.0,
+                connection_age: settings.timeouts.connection_age.0,
             },
             retry: settings.retry,
             routes,

@@ -91,7 +91,7 @@ fn mistakes_in_flags_variables_and_file_come_together() {
     let error = load(&flags, &variables, Some(&format!("wrokers = 1\n{STAGE}"))).expect_err("six mistakes");
     let shown = all_text(&error);
     for part in [
-        "--retry: stage.retry: \"nver\" is not one of never, safe",
+        "--retry: stage.retry: \"nver\" is not one of never, safe, idempotent",
         "--max-body: limits.max_body: \"9XB\" is not a size",
         "--listen: listen: 0.0.0.0:80 is reached by other machines",
         "--route: stage.route: \"/x\" is not a path and what it needs",

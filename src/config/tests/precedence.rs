@@ -91,9 +91,11 @@ fn rows() -> Vec<Row> {
         row!("stage.connect_to", "A.example:1", "[::1]:2", r#""c.example:3""#, WITH_REGION, |c| format!("{:?}", c.stages[0].connect_to), r#"Some(("a.example", 1))"#),
         row!("stage.ca_bundle", "Cargo.toml", "src/lib.rs", r#""src/main.rs""#, WITH_REGION, |c| format!("{:?}", c.stages[0].ca_bundle), r#"Some("Cargo.toml")"#),
         row!("stage.timeouts.connect", "1s", "2s", r#""3s""#, WITH_REGION, |c| format!("{:?}", c.stages[0].timeouts.connect), "1s"),
+        row!("stage.timeouts.tls", "1s", "2s", r#""3s""#, WITH_REGION, |c| format!("{:?}", c.stages[0].timeouts.tls), "1s"),
         row!("stage.timeouts.first_byte", "1s", "2s", r#""3s""#, WITH_REGION, |c| format!("{:?}", c.stages[0].timeouts.first_byte), "1s"),
         row!("stage.timeouts.idle", "1s", "2s", r#""3s""#, WITH_REGION, |c| format!("{:?}", c.stages[0].timeouts.idle), "1s"),
-        row!("stage.retry", "never", "safe", r#""never""#, WITH_REGION, |c| format!("{:?}", c.stages[0].retry), "Never"),
+        row!("stage.timeouts.connection_age", "1s", "2s", r#""3s""#, WITH_REGION, |c| format!("{:?}", c.stages[0].timeouts.connection_age), "1s"),
+        row!("stage.retry", "never", "safe", r#""idempotent""#, WITH_REGION, |c| format!("{:?}", c.stages[0].retry), "Never"),
         row!("stage.allow", "GET /a,POST|PUT /b/*", "* /c", r#"["GET /d"]"#, WITH_REGION, |c| c.stages[0].allow.iter().flatten().map(|rule| format!("{rule};")).collect(), "GET /a;POST|PUT /b/*;"),
         row!("stage.deny", "GET /a,POST|PUT /b/*", "* /c", r#"["GET /d"]"#, WITH_REGION, |c| c.stages[0].deny.iter().map(|rule| format!("{rule};")).collect(), "GET /a;POST|PUT /b/*;"),
         row!("stage.rate_limit.rate", "5/s", "120/m", r#""3600/h""#, WITH_REGION, |c| format!("{:?}", c.stages[0].rate_limit.map(|l| (l.requests, l.per, l.burst, l.wait))), "Some((5, 1s, 5, 1s))"),
@@ -310,10 +312,15 @@ fn the_defaults_are_the_documented_ones() {
         limits.write_timeout,
         limits.drain_timeout,
         config.stages[0].timeouts.connect,
+        config.stages[0].timeouts.tls,
         config.stages[0].timeouts.first_byte,
         config.stages[0].timeouts.idle,
+        config.stages[0].timeouts.connection_age,
     ];
-    assert_eq!(seconds.map(|duration| duration.as_secs()), [10, 10, 10, 30, 300, 300, 25, 5, 35, 300]);
+    assert_eq!(
+        seconds.map(|duration| duration.as_secs()),
+        [10, 10, 10, 30, 300, 300, 25, 5, 5, 35, 300, 300]
+    );
     assert_eq!((limits.max_body, limits.max_buffered, limits.max_connections), (10 << 20, 256 << 20, 10_000));
     assert_eq!((limits.min_body_rate, config.tls.is_none()), (256, true));
     let shown = format!("{:?} {:?} {} {:?}", config.listen, config.admin, config.workers, config.log);

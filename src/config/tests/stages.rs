@@ -257,7 +257,7 @@ fn what_does_not_go_together() {
         ("mount = \"/a/%2e%2E/b\"", "dot segment"),
         ("mount = \"/a?b\"", "query"),
         ("mount = \"/a b\"", "characters"),
-        ("timeouts = \"5s\"", "a table of connect, first_byte, idle"),
+        ("timeouts = \"5s\"", "a table of connect, tls, first_byte, idle, connection_age"),
         ("route = [{ path = \"/a/{b}c\", auth = \"iam\" }]", "characters"),
         ("route = [{ auth = \"iam\" }]", "the rule has no path"),
         ("route = [{ path = \"/x\" }]", "the rule has no auth"),

@@ -53,6 +53,7 @@ pub(super) struct Guard<S> {
 /// What becomes of a request that is not refused.
 enum Passed {
     On(Guarded),
+    /// Boxed because it is rare and large.
     Answered(Box<Response<AnswerBody>>),
 }
 

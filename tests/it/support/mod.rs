@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod corpus;
+pub mod faulty;
 pub mod frames;
 pub mod h2c;
 pub mod leaks;

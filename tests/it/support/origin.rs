@@ -103,6 +103,18 @@ pub fn answer(status: &str, fields: &[(&str, &str)], body: impl AsRef<[u8]>) -> 
 
 type Handler = dyn Fn(&Request, &mut Reply<'_>) -> io::Result<Then> + Send + Sync;
 
+/// When a certificate is valid.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Validity {
+    /// Now.
+    #[default]
+    Now,
+    /// Not any more.
+    Over,
+    /// Not yet.
+    ToCome,
+}
+
 /// How an origin differs from a plain one that reads each request whole.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -110,6 +122,10 @@ pub struct Options {
     pub names: Vec<String>,
     /// Offer TLS 1.2 alone.
     pub tls12_only: bool,
+    /// When its certificate is valid.
+    pub validity: Validity,
+    /// Where it listens; by itself at a free port of 127.0.0.1.
+    pub listen: Option<SocketAddr>,
     /// Answer when the head is there; the body is read afterwards, if the connection is kept, and is not captured.
     pub answer_at_head: bool,
 }
@@ -171,10 +187,11 @@ impl Origin {
         let (tls, ca) = if options.names.is_empty() {
             (None, None)
         } else {
-            let (config, ca) = certify(options.names, options.tls12_only);
+            let (config, ca) = certify(options.names, options.tls12_only, options.validity);
             (Some(Arc::new(config)), Some(directory.write("ca.pem", &ca)))
         };
-        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let listen = options.listen.unwrap_or_else(|| ([127, 0, 0, 1], 0).into());
+        let listener = TcpListener::bind(listen).expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
         let shared = Arc::new(Shared {
             handler: Box::new(handler),
@@ -255,6 +272,15 @@ impl Origin {
         self.shared.seen().failures.clone()
     }
 
+    /// Loses every packet that comes on an open connection from here on: to the other side it is as if the network had
+    /// gone. Nothing tells it, nothing answers.
+    #[cfg(target_os = "linux")]
+    pub fn silence(&self) {
+        for stream in self.shared.seen().open.values() {
+            super::faulty::lose_all(stream);
+        }
+    }
+
     /// Ends every open connection, as a server does that tires of idle ones.
     pub fn hang_up(&self) {
         for stream in self.shared.seen().open.values() {
@@ -268,18 +294,23 @@ impl Drop for Origin {
         self.shared.ending.store(true, Ordering::SeqCst);
         self.hang_up();
         // Wakes the thread that accepts, which then ends and frees the port.
-        let _ = TcpStream::connect(self.address);
+        let _ = TcpStream::connect_timeout(&self.address, PATIENCE);
     }
 }
 
-fn certify(names: Vec<String>, tls12_only: bool) -> (ServerConfig, String) {
+pub(super) fn certify(names: Vec<String>, tls12_only: bool, validity: Validity) -> (ServerConfig, String) {
     let mut authority = CertificateParams::new(Vec::<String>::new()).expect("no name is no mistake");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority_key = KeyPair::generate().expect("the system has randomness");
     let root = authority.self_signed(&authority_key).expect("the key signs");
     let issuer = Issuer::new(authority, authority_key);
     let key = KeyPair::generate().expect("the system has randomness");
-    let leaf = CertificateParams::new(names).expect("names are DNS names or addresses");
+    let mut leaf = CertificateParams::new(names).expect("names are DNS names or addresses");
+    match validity {
+        Validity::Now => {}
+        Validity::Over => leaf.not_after = rcgen::date_time_ymd(2001, 1, 1),
+        Validity::ToCome => leaf.not_before = rcgen::date_time_ymd(2999, 1, 1),
+    }
     let leaf = leaf.signed_by(&key, &issuer).expect("the key signs");
 
     let versions: &[&rustls::SupportedProtocolVersion] =
@@ -320,13 +351,13 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     }
 }
 
-enum Transport {
+pub(super) enum Transport {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
 }
 
 impl Transport {
-    fn tcp(&self) -> &TcpStream {
+    pub(super) fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.get_ref(),

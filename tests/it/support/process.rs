@@ -161,6 +161,7 @@ pub struct Launch {
     home: TempDir,
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
+    wrapper: Vec<String>,
 }
 
 /// A program that ended.
@@ -183,7 +184,7 @@ impl Launch {
     /// `countersign` with these arguments, for other commands than `run`.
     pub fn arguments<const N: usize>(arguments: [&str; N]) -> Self {
         let arguments = arguments.map(str::to_owned).to_vec();
-        Self { home: TempDir::new(), arguments, variables: Vec::new() }
+        Self { home: TempDir::new(), arguments, variables: Vec::new(), wrapper: Vec::new() }
             .variable("AWS_EC2_METADATA_DISABLED", "true")
     }
 
@@ -217,10 +218,18 @@ impl Launch {
         self
     }
 
+    /// Starts it by this command, which has to become the program and arguments that follow.
+    pub fn wrapped(mut self, wrapper: &[String]) -> Self {
+        self.wrapper = wrapper.to_vec();
+        self
+    }
+
     /// How it is started, for a test that wants its streams otherwise; HOME is there for as long as this is.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
-        command.args(&self.arguments).env_clear().current_dir(self.home.path()).stdin(Stdio::null());
+        let program = env!("CARGO_BIN_EXE_countersign").to_owned();
+        let mut words = self.wrapper.iter().chain([&program]).chain(&self.arguments);
+        let mut command = Command::new(words.next().expect("the program itself is one"));
+        command.args(words).env_clear().current_dir(self.home.path()).stdin(Stdio::null());
         command.env("HOME", self.home.path()).envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
