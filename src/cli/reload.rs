@@ -77,6 +77,12 @@ impl Reloader {
         super::run::wait_for_keys(&config, &self.sources).await;
         server.reload(prepared).map_err(|error| format!("a worker does not answer: {error}"))?;
         self.health.reloaded(&config, &self.sources);
+        // What no stage names any more is asked for no longer. What is under way holds what it has.
+        let credentials: Vec<_> =
+            config.stages.iter().filter(|stage| stage.signs()).map(|stage| &stage.credentials).collect();
+        let keys: Vec<_> = config.stages.iter().filter_map(|stage| stage.api_key.as_ref()).collect();
+        let tokens: Vec<_> = config.guard.token.iter().collect();
+        self.sources.retain(&credentials, &keys, &tokens);
         self.files.watch(config.files());
         self.running = config;
         self.reported = None;

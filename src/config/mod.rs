@@ -26,7 +26,7 @@ mod values;
 #[cfg(test)]
 mod tests;
 
-use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use http::{HeaderName, Method, uri::Authority};
 
@@ -290,6 +290,8 @@ pub struct Credentials {
     pub source: Option<CredentialSource>,
     /// A role to assume with them.
     pub role: Option<Role>,
+    /// What has a person log in, once, when a session is over and a caller on this machine waits.
+    pub login_command: Option<Vec<String>>,
     /// The region for the SDK's own calls when neither profile nor environment names one.
     pub fallback_region: String,
 }
@@ -320,6 +322,8 @@ pub struct Role {
     pub external_id: Option<String>,
     /// 15 minutes to 12 hours; STS's default is an hour.
     pub duration: Option<Duration>,
+    /// Session tags, which policies can ask for (`aws:PrincipalTag/…`).
+    pub tags: BTreeMap<String, String>,
 }
 
 /// Where the API key, or the token for callers, comes from.

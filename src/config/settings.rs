@@ -18,7 +18,7 @@ use super::{
     Auth, CredentialSource, LendRule, Listen, LocalTls, LogFormat, Retry, StageUrl,
     values::{
         Admin, AllowedHost, AllowedOrigin, CommandLine, Count, HostPort, Lifetime, Mount, OneOrMany, Rate,
-        Region, SignedHeader, Size, SocketMode, TurnWait, Uid, Wait, one_or_many, secret,
+        Region, SessionTags, SignedHeader, Size, SocketMode, TurnWait, Uid, Wait, one_or_many, secret,
     },
 };
 use crate::secret::Secret;
@@ -339,6 +339,11 @@ pub struct StageSettings {
     #[config(layer_attr(arg(id = "stage.credentials", value_name = "SOURCE")))]
     pub credentials: Option<CredentialSource>,
 
+    /// A command that has a person log in when a session is over: run once for each expiry, and only when a caller on
+    /// this machine waits; no shell runs it. In the file a list of words, as a flag one text.
+    #[config(layer_attr(arg(id = "stage.login_command", value_name = "COMMAND")))]
+    pub login_command: Option<CommandLine>,
+
     /// A role to assume with these credentials.
     #[config(nested)]
     #[config(layer_attr(command(flatten)))]
@@ -457,6 +462,10 @@ pub struct RoleSettings {
     /// How long a session lasts, 15 minutes to 12 hours; by itself STS's hour.
     #[config(layer_attr(arg(id = "stage.role.duration", long = "role-duration", value_name = "TIME")))]
     pub duration: Option<Lifetime>,
+
+    /// Session tags, which policies can ask for. In the file a table, as a flag `team=orders,cost-center=42`.
+    #[config(layer_attr(arg(id = "stage.role.tags", long = "role-tags", value_name = "KEY=VALUE")))]
+    pub tags: Option<SessionTags>,
 }
 
 /// Where the API key comes from: exactly one of these.

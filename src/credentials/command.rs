@@ -1,6 +1,7 @@
-//! Runs a command whose standard output is a secret: `credential_process`, and `api_key = { command = … }`.
+//! Runs a command whose standard output is a secret: `credential_process`, and `api_key = { command = … }`. And one that
+//! speaks to a person: `login_command`.
 //!
-//! It gets no standard input (it would wait for a person who is not there), its standard error is thrown away (it can
+//! The first gets no standard input (it would wait for a person who is not there), its standard error is thrown away (it can
 //! hold secrets, so it may reach neither log nor answer), its output is bounded, and when time is up it is killed
 //! together with everything it started.
 
@@ -56,6 +57,29 @@ pub(super) async fn output(mut command: Command, limit: Duration) -> Result<Zero
     };
     match time::timeout(limit, work).await {
         Ok(result) => result,
+        Err(_) => Err(Failed::TimedOut(limit)),
+    }
+}
+
+/// Runs a command that speaks to a person: all it says goes to standard error, so that standard output, which may be a
+/// log in JSON, holds nothing else. It gets no standard input, and is killed with all it started when time is up.
+pub(super) async fn on_terminal(words: &[String], limit: Duration) -> Result<(), Failed> {
+    let (program, arguments) =
+        words.split_first().map_or(("", words), |(first, rest)| (first.as_str(), rest));
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(std::io::stderr())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true);
+    #[cfg(unix)]
+    command.process_group(0);
+    let mut group = Group(command.spawn().map_err(Failed::Start)?);
+    match time::timeout(limit, group.0.wait()).await {
+        Ok(Ok(status)) if status.success() => Ok(()),
+        Ok(Ok(status)) => Err(Failed::Exit(status)),
+        Ok(Err(error)) => Err(Failed::Read(error)),
         Err(_) => Err(Failed::TimedOut(limit)),
     }
 }

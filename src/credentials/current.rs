@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -16,7 +16,10 @@ use tokio::{
     time,
 };
 
-use super::problem::{Kind, Problem};
+use super::{
+    clock::shifted,
+    problem::{Kind, Problem},
+};
 use crate::{secret::Secret, telemetry};
 
 /// One set of AWS credentials, checked to be fit for headers.
@@ -90,8 +93,8 @@ impl Identity {
         }
     }
 
-    /// By the wall clock of this machine.
-    pub(super) fn expired(&self, now: SystemTime) -> bool {
+    /// Whether it is over at `now`.
+    pub(crate) fn expired(&self, now: SystemTime) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
     }
 }
@@ -135,6 +138,10 @@ pub struct Current {
     settled: AtomicU64,
     /// Whether somebody waits for usable credentials.
     asked: AtomicU64,
+    /// Whether a caller on this machine could not be served for want of credentials.
+    login_wanted: AtomicBool,
+    /// Seconds to add to this machine's time, by a gateway's clock.
+    offset: AtomicI64,
     /// Attempts by how they ended.
     fetched: AtomicU64,
     hiccups: AtomicU64,
@@ -151,6 +158,8 @@ impl Current {
             refused: AtomicU64::new(0),
             settled: AtomicU64::new(0),
             asked: AtomicU64::new(0),
+            login_wanted: AtomicBool::new(false),
+            offset: AtomicI64::new(0),
             fetched: AtomicU64::new(0),
             hiccups: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -170,6 +179,12 @@ impl Current {
     #[cfg(test)]
     pub fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether a login would be begun.
+    #[cfg(test)]
+    pub fn is_login_wanted(&self) -> bool {
+        self.login_wanted.load(Ordering::Acquire)
     }
 
     /// What there is now, maybe expired. Takes no lock and never waits.
@@ -237,6 +252,41 @@ impl Current {
         {
             self.wake.notify_one();
         }
+    }
+
+    /// A caller on this machine could not be served: if a session is over, its login command may be run. Forgotten when
+    /// there are usable credentials.
+    pub fn want_login(&self) {
+        if !self.login_wanted() && !self.login_wanted.swap(true, Ordering::AcqRel) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Whether such a caller is waiting.
+    pub(super) fn login_wanted(&self) -> bool {
+        self.login_wanted.load(Ordering::Acquire)
+    }
+
+    /// There are usable credentials again.
+    pub(super) fn forget_login(&self) {
+        self.login_wanted.store(false, Ordering::Release);
+    }
+
+    /// Expiry is judged by a clock that differs by so many seconds from this machine's.
+    pub fn follow_clock(&self, offset: i64) {
+        if self.offset() != offset && self.offset.swap(offset, Ordering::AcqRel) != offset {
+            self.wake.notify_one();
+        }
+    }
+
+    /// The difference that was last learned.
+    pub(super) fn offset(&self) -> i64 {
+        self.offset.load(Ordering::Acquire)
+    }
+
+    /// The time by which credentials expire.
+    pub(super) fn now(&self) -> SystemTime {
+        shifted(SystemTime::now(), self.offset())
     }
 
     /// Whether the gateway refused what is held. Stays so until newer keys are here.

@@ -12,19 +12,23 @@
 //! | file | what it is |
 //! |---|---|
 //! | `current.rs` | what requests read |
+//! | `clock.rs` | how far this machine's clock is from a gateway's |
 //! | `refresh.rs` | when a source is asked, and what is logged |
 //! | `source.rs` | asking a source once: the SDK's providers, roles |
 //! | `profile.rs` | what the AWS configuration files say about a profile |
 //! | `process.rs`, `command.rs` | `credential_process`, and running commands whose output is a secret |
+//! | `login.rs` | has a person log in, where the configuration says how |
 //! | `watch.rs`, `environment.rs` | files that change, variables that name them |
 //! | `problem.rs`, `diagnose.rs` | what is wrong, in words that hold no secret |
 //! | `api_key.rs` | the API key, and the token for callers |
 
 mod api_key;
+mod clock;
 mod command;
 mod current;
 mod diagnose;
 mod environment;
+mod login;
 mod problem;
 mod process;
 mod profile;
@@ -44,10 +48,12 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::{
     runtime::{self, Handle},
     sync::oneshot,
+    task::AbortHandle,
 };
 
 pub use self::{
     api_key::CurrentKey,
+    clock::Clock,
     current::{Current, Identity},
     problem::{Kind, Problem},
     watch::stamp,
@@ -58,6 +64,9 @@ use crate::config;
 /// How long the thread waits at its end for a name resolution or a file that cannot be interrupted.
 const LAST_WAIT: Duration = Duration::from_millis(200);
 
+/// A key's source, and the task that follows it.
+type KeySource = (Purpose, config::ApiKey, Arc<CurrentKey>, AbortHandle);
+
 /// All sources, and the thread that keeps them fresh. Dropping it ends the thread; what was read stays readable.
 #[derive(Debug)]
 pub struct Sources {
@@ -66,8 +75,9 @@ pub struct Sources {
     handle: Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
-    identities: Mutex<HashMap<config::Credentials, Arc<Current>>>,
-    keys: Mutex<Vec<(Purpose, config::ApiKey, Arc<CurrentKey>)>>,
+    identities: Mutex<HashMap<config::Credentials, (Arc<Current>, AbortHandle)>>,
+    keys: Mutex<Vec<KeySource>>,
+    clocks: Mutex<HashMap<String, Arc<Clock>>>,
 }
 
 impl Sources {
@@ -97,6 +107,7 @@ impl Sources {
             thread: Some(thread),
             identities: Mutex::default(),
             keys: Mutex::default(),
+            clocks: Mutex::default(),
         };
         for wanted in credentials {
             sources.current(wanted);
@@ -111,21 +122,21 @@ impl Sources {
     /// reload.
     pub fn current(&self, wanted: &config::Credentials) -> Arc<Current> {
         let mut identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(current) = identities.get(wanted) {
+        if let Some((current, _)) = identities.get(wanted) {
             return Arc::clone(current);
         }
         let current = Arc::new(Current::new());
         let source = Source::new(wanted.clone(), self.environment.clone(), self.http.clone());
         let refresher = Refresher::new(source, &self.environment, Arc::clone(&current));
-        self.handle.spawn(refresher.run());
-        identities.insert(wanted.clone(), Arc::clone(&current));
+        let task = self.handle.spawn(refresher.run()).abort_handle();
+        identities.insert(wanted.clone(), (Arc::clone(&current), task));
         current
     }
 
     /// Every source that was started, with its name. Two that differ in what the name does not tell share one.
     pub fn all(&self) -> Vec<(String, Arc<Current>)> {
         let identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
-        identities.iter().map(|(wanted, current)| (source::name(wanted), Arc::clone(current))).collect()
+        identities.iter().map(|(wanted, (current, _))| (source::name(wanted), Arc::clone(current))).collect()
     }
 
     /// What stands for the identity of a stage that never signs: nothing is asked, and nothing ever comes.
@@ -146,7 +157,8 @@ impl Sources {
 
     fn key(&self, purpose: Purpose, from: &config::ApiKey) -> Arc<CurrentKey> {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((.., key)) = keys.iter().find(|(what, known, _)| *what == purpose && known == from) {
+        if let Some((_, _, key, _)) = keys.iter().find(|(what, known, ..)| *what == purpose && known == from)
+        {
             return Arc::clone(key);
         }
         let key = Arc::new(CurrentKey::new(purpose));
@@ -156,9 +168,48 @@ impl Sources {
             _ => 0,
         };
         key.read_now(from, &self.environment);
-        self.handle.spawn(Arc::clone(&key).follow(from.clone(), seen));
-        keys.push((purpose, from.clone(), Arc::clone(&key)));
+        let task = self.handle.spawn(Arc::clone(&key).follow(from.clone(), seen)).abort_handle();
+        keys.push((purpose, from.clone(), Arc::clone(&key), task));
         key
+    }
+
+    /// The clock of the gateway at `url`, which all stages there share.
+    pub fn clock(&self, url: &config::StageUrl) -> Arc<Clock> {
+        let name = format!("{}://{}", if url.tls { "https" } else { "http" }, url.authority);
+        let mut clocks = self.clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let clock =
+            clocks.entry(name).or_insert_with(|| Arc::new(Clock::new(url.authority.as_str(), url.tls)));
+        Arc::clone(clock)
+    }
+
+    /// Ends every source that is not among these, as after a reload. Whoever still holds what it gave can read it;
+    /// it is no longer kept fresh.
+    pub fn retain(
+        &self,
+        credentials: &[&config::Credentials],
+        keys: &[&config::ApiKey],
+        tokens: &[&config::ApiKey],
+    ) {
+        let mut identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
+        identities.retain(|wanted, (_, task)| {
+            let used = credentials.contains(&wanted);
+            if !used {
+                task.abort();
+            }
+            used
+        });
+        drop(identities);
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).retain(|(purpose, from, _, task)| {
+            let named = match purpose {
+                Purpose::ApiKey => keys,
+                Purpose::Token => tokens,
+            };
+            let used = named.contains(&from);
+            if !used {
+                task.abort();
+            }
+            used
+        });
     }
 }
 

@@ -5,6 +5,7 @@
 //! - well before expiry, the lead and its jitter scaled to the lifetime;
 //! - when a file changed;
 //! - when a request waits for usable credentials, or the gateway refused what is held;
+//! - when a login command has ended, or a gateway's clock showed that this machine's is wrong;
 //! - again after a failure, with a growing pause. What is held stays in use meanwhile.
 
 use std::{
@@ -18,6 +19,7 @@ use tracing::{instrument::WithSubscriber, subscriber::NoSubscriber};
 use super::{
     current::{Current, Identity},
     environment::Environment,
+    login::Login,
     problem::{Kind, Problem},
     source::Source,
     watch::{Seen, Watch},
@@ -69,8 +71,13 @@ pub(super) struct Refresher {
     due: Option<Due>,
     /// No question caused by requests before this.
     spaced: Due,
+    /// Whether requests caused the question that is being asked. One asked in time leaves room for theirs.
+    by_request: bool,
     pause: Duration,
     state: State,
+    login: Login,
+    /// The clock's difference by which `due` was reckoned.
+    offset: i64,
 }
 
 impl Refresher {
@@ -80,8 +87,11 @@ impl Refresher {
             seen: watch.look(),
             due: Some(Due::after(Duration::ZERO)),
             spaced: Due::after(Duration::ZERO),
+            by_request: false,
             pause: FIRST_PAUSE,
             state: State::Starting,
+            login: Login::new(source.login_command()),
+            offset: 0,
             source,
             current,
             watch,
@@ -94,6 +104,7 @@ impl Refresher {
             if self.wants() {
                 self.ask().await;
             }
+            self.consider_login();
             let current = Arc::clone(&self.current);
             let _woken = tokio::time::timeout(self.nap(), current.wake.notified()).await;
         }
@@ -105,8 +116,43 @@ impl Refresher {
         due.clamp(Duration::from_millis(10), TICK)
     }
 
+    /// Has a person log in, if only that helps and somebody on this machine waits for it.
+    fn consider_login(&mut self) {
+        let State::Failing(kind, serves) = self.state else { return };
+        let unusable = !serves || self.current.is_refused();
+        if Login::helps(kind) && unusable && self.current.login_wanted() {
+            let begun = self.login.begin(self.source.name());
+            if let Some(problem) = self.current.problem().filter(|_| begun) {
+                self.current.complain(self.login.amend((*problem).clone()));
+            }
+        }
+    }
+
+    /// The clock was found to differ: what was reckoned by the other time is reckoned anew.
+    fn reckon(&mut self) {
+        let offset = self.current.offset();
+        if self.offset == offset {
+            return;
+        }
+        self.offset = offset;
+        let expires = self.current.load().as_ref().and_then(|held| held.expires);
+        if let (State::Usable, Some(expires)) = (self.state, expires) {
+            let left = expires.duration_since(self.current.now()).unwrap_or_default();
+            self.due = Some(Due::after(refresh_after(left, jitter())));
+        } else if matches!(self.state, State::Failing(Kind::Expired, _)) {
+            // It may have been the clock alone.
+            self.due = Some(Due::after(Duration::ZERO));
+        }
+    }
+
     /// Whether it is time to ask.
     fn wants(&mut self) -> bool {
+        self.by_request = false;
+        self.reckon();
+        if self.login.has_ended() {
+            self.pause = FIRST_PAUSE;
+            return true;
+        }
         if self.watch.look() != self.seen {
             self.pause = FIRST_PAUSE;
             return true;
@@ -116,12 +162,21 @@ impl Refresher {
         }
         if let State::Failing(kind, true) = self.state {
             let held = self.current.load();
-            if held.as_ref().is_some_and(|held| held.expired(SystemTime::now())) {
+            if held.as_ref().is_some_and(|held| held.expired(self.current.now())) {
                 self.say(State::Failing(kind, false));
             }
         }
         // A refused identity stays refused until another comes; the pause grows if none does.
-        self.spaced.reached() && (self.current.is_refused() || self.current.take_asked())
+        if !self.spaced.reached() {
+            return false;
+        }
+        let held = self.current.load();
+        let usable = self.state == State::Usable
+            && held.as_ref().is_some_and(|held| !held.expired(self.current.now()));
+        // Who asked while what is held now was on its way has it.
+        let asked = self.current.take_asked() && !usable;
+        self.by_request = asked || self.current.is_refused();
+        self.by_request
     }
 
     async fn ask(&mut self) {
@@ -147,7 +202,7 @@ impl Refresher {
     }
 
     fn fetched(&mut self, identity: Identity) {
-        let now = SystemTime::now();
+        let now = self.current.now();
         let expired = identity.expired(now).then(|| {
             Problem::new(
                 Kind::Expired,
@@ -160,7 +215,9 @@ impl Refresher {
         self.current.publish(identity, expired);
         let refused = self.current.is_refused();
         self.due = lifetime.map(|lifetime| Due::after(refresh_after(lifetime, jitter())));
-        self.spaced = Due::after(self.spacing());
+        if self.by_request || kind.is_some() {
+            self.spaced = Due::after(self.spacing());
+        }
         if let Some(kind) = kind {
             self.due = Some(Due::after(self.next_pause()));
             self.say(State::Failing(kind, false));
@@ -175,14 +232,16 @@ impl Refresher {
             self.say(State::Failing(Kind::Refused, true));
         } else {
             self.pause = FIRST_PAUSE;
+            self.login.reset();
+            self.current.forget_login();
             self.say(State::Usable);
         }
     }
 
     fn failed(&mut self, problem: Problem) {
         let kind = problem.kind();
-        let serves = self.current.load().as_ref().is_some_and(|held| !held.expired(SystemTime::now()));
-        self.current.fail(problem);
+        let serves = self.current.load().as_ref().is_some_and(|held| !held.expired(self.current.now()));
+        self.current.fail(self.login.amend(problem));
         self.due = Some(Due::after(self.next_pause()));
         self.spaced = Due::after(self.spacing());
         self.say(State::Failing(kind, serves));

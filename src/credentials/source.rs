@@ -4,7 +4,7 @@
 //! too, and its SSO and login providers look at a token in memory before they look at the file that a new login
 //! wrote. Building costs microseconds; a question is asked every few minutes at most.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use aws_config::{
     BehaviorVersion, Region, ecs::EcsCredentialsProvider,
@@ -74,6 +74,11 @@ impl Source {
     /// What the person calls it.
     pub fn name(&self) -> String {
         name(&self.wanted)
+    }
+
+    /// What has a person log in.
+    pub fn login_command(&self) -> Option<Vec<String>> {
+        self.wanted.login_command.clone()
     }
 
     /// The token file that the profile names, once the profile has been read.
@@ -204,6 +209,7 @@ impl Source {
                 session_name: step.session_name.clone(),
                 external_id: step.external_id.clone(),
                 duration: None,
+                tags: BTreeMap::new(),
             };
             let given = self.assume(&role, credentials, &over).await.map_err(Failure::Known)?;
             credentials = given.0;
@@ -228,6 +234,9 @@ impl Source {
         }
         if let Some(duration) = role.duration {
             builder = builder.session_length(duration);
+        }
+        if !role.tags.is_empty() {
+            builder = builder.tags(role.tags.clone());
         }
         let provider = builder.build_from_provider(base).await;
         let asked = provider.provide_credentials();

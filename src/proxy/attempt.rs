@@ -6,9 +6,12 @@
 //! 2. or a pooled connection broke before any answer, or the stage said that it had given up waiting on it (408), and
 //!    the stage's `retry` covers the method: by itself the safe ones (GET, HEAD, OPTIONS; RFC 9110, section 9.2.1).
 //!
-//! The second time goes over a new connection and is signed anew. Nothing is sent a third time.
+//! The second time goes over a new connection and is signed anew.
+//!
+//! Besides, a signed request that the gateway itself refused, because its credentials or its date were no good, is signed
+//! and sent once more when there is something better to sign with ([`mend`]): refused, it has not acted.
 
-use std::{rc::Rc, time::SystemTime};
+use std::rc::Rc;
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
@@ -16,6 +19,8 @@ use super::{
     api_key::{API_KEY, Keyed},
     forward::forward,
     identity,
+    mend::{self, Signed, mend},
+    peek::PeekedBody,
     places::Place,
     refusal::{Code, Refusal},
     sign::{SECURITY_TOKEN, sign},
@@ -27,12 +32,12 @@ use crate::{
         Phase, Record,
         metrics::{self, Retried},
     },
-    upstream::{AnswerBody, Failure, Sent},
+    upstream::{Failure, Sent},
 };
 
 /// What the stage answered, with what `respond` needs to know of the request.
 pub struct Answered {
-    pub(super) response: Response<AnswerBody>,
+    pub(super) response: Response<PeekedBody>,
     pub(super) stage: Rc<Stage>,
     pub(super) local_host: HeaderValue,
     pub(super) local_tls: bool,
@@ -47,10 +52,10 @@ pub struct Answered {
 
 /// Signs and sends until there is an answer or a reason not to go on.
 pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
-    let mut fresh = false;
+    let (mut fresh, mut mended) = (false, false);
     loop {
         request.head.record.enter(Phase::Sign);
-        let headers = complete(&mut request).await?;
+        let (headers, signed) = complete(&mut request).await?;
         match forward(&request, headers, fresh).await {
             // Its connection speaks something else from here on, and no request can have asked for that.
             Ok(answer) if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
@@ -64,14 +69,33 @@ pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
                 fresh = true;
             }
             Ok(answer) => {
+                let mut response = answer.response.map(PeekedBody::Untouched);
+                let stage = &request.head.stage;
+                if stage.clock.offset() != 0
+                    && let Some(date) = mend::date(&response)
+                {
+                    stage.clock.shown(date);
+                    stage.tell_credentials();
+                }
+                if let Some(signed) = signed.filter(|_| !mended && mend::is_refusal(response.status())) {
+                    // Boxed because it is rare and large.
+                    response = match Box::pin(mend(&request.head, signed, response)).await {
+                        Some(response) => response,
+                        None => {
+                            metrics::retried(request.head.record.series.get().stage(), Retried::Mended);
+                            mended = true;
+                            continue;
+                        }
+                    };
+                }
                 let Keyed { head, .. } = request;
-                let may_echo = answer.response.status().as_u16() >= 400;
+                let may_echo = response.status().as_u16() >= 400;
                 let sent = |name| if may_echo { head.headers.get(name).cloned() } else { None };
                 let secrets = [sent(SECURITY_TOKEN), sent(API_KEY)];
-                let cross_site = answer.response.headers().contains_key(header::SET_COOKIE)
+                let cross_site = response.headers().contains_key(header::SET_COOKIE)
                     && head.headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "cross-site");
                 return Ok(Answered {
-                    response: answer.response,
+                    response,
                     stage: head.stage,
                     local_host: head.local_host,
                     local_tls: head.local_tls,
@@ -92,16 +116,18 @@ pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
     }
 }
 
-/// The headers to send: signed now, where the route asks for that. A copy, since they may be sent again.
-async fn complete(request: &mut Keyed) -> Result<HeaderMap, Refusal> {
+/// The headers to send: signed now, where the route asks for that, and with what. A copy, since they may be sent again.
+async fn complete(request: &mut Keyed) -> Result<(HeaderMap, Option<Signed>), Refusal> {
     if !request.head.auth.signs() {
-        return Ok(request.head.headers.clone());
+        return Ok((request.head.headers.clone(), None));
     }
     let stage = Rc::clone(&request.head.stage);
-    identity::usable(&stage.credentials).await?;
+    identity::usable(&stage.credentials, &stage.clock, request.head.from_here).await?;
     let identity = stage.credentials.load();
     let Some(identity) = &*identity else { return Err(Code::NoCredentials.into()) };
-    Ok(sign(request, &stage, identity, SystemTime::now()))
+    let at = stage.clock.now();
+    let signed = Signed { serial: identity.serial, at };
+    Ok((sign(request, &stage, identity, at), Some(signed)))
 }
 
 fn may_send_again(failure: &Failure, request: &Keyed) -> bool {

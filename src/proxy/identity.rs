@@ -1,21 +1,18 @@
 //! The current credentials, without a lock or a wait; one bounded wait when what is held has expired, or nothing has
 //! been loaded yet. Expired credentials are never signed with.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::refusal::{Code, Refusal};
-use crate::credentials::{Current, Identity};
+use crate::credentials::{Clock, Current};
 
 /// How long a request waits for a refresh: a laptop that wakes up, a container that was throttled.
 const WAIT: Duration = Duration::from_secs(5);
 
-fn is_usable(identity: &Identity) -> bool {
-    identity.expires.is_none_or(|expires| expires > SystemTime::now())
-}
-
-/// Returns once there are credentials that can sign.
-pub(super) async fn usable(current: &Current) -> Result<(), Refusal> {
-    let held = current.load().as_ref().map(|identity| is_usable(identity));
+/// Returns once there are credentials that can sign. Only for a caller on this machine (`from_here`) may somebody be
+/// asked to log in.
+pub(super) async fn usable(current: &Current, clock: &Clock, from_here: bool) -> Result<(), Refusal> {
+    let held = current.load().as_ref().map(|identity| !identity.expired(clock.now()));
     if held == Some(true) {
         return Ok(());
     }
@@ -23,8 +20,11 @@ pub(super) async fn usable(current: &Current) -> Result<(), Refusal> {
     let hopeless = held.is_none() && current.problem().is_some();
     if hopeless {
         current.poke();
-    } else if current.wait_usable(is_usable, WAIT).await.is_some() {
+    } else if current.wait_usable(|identity| !identity.expired(clock.now()), WAIT).await.is_some() {
         return Ok(());
+    }
+    if from_here {
+        current.want_login();
     }
     // Looked at again: expired ones may have come meanwhile.
     let code = if current.load().is_some() { Code::CredentialsExpired } else { Code::NoCredentials };
@@ -34,13 +34,24 @@ pub(super) async fn usable(current: &Current) -> Result<(), Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Code, Current, usable};
+    use super::{Clock, Code, Current, usable};
 
     #[tokio::test]
     async fn a_known_problem_is_answered_at_once_and_has_the_source_asked_again() {
         let current = Current::failed();
+        let clock = Clock::new("stage", true);
         assert!(!current.is_asked());
-        assert_eq!(usable(&current).await.unwrap_err().code, Code::NoCredentials);
+        assert_eq!(usable(&current, &clock, false).await.unwrap_err().code, Code::NoCredentials);
         assert!(current.is_asked());
+    }
+
+    #[tokio::test]
+    async fn only_a_caller_on_this_machine_has_somebody_log_in() {
+        let current = Current::failed();
+        let clock = Clock::new("stage", true);
+        for (from_here, wanted) in [(false, false), (true, true), (false, true)] {
+            assert!(usable(&current, &clock, from_here).await.is_err());
+            assert_eq!(current.is_login_wanted(), wanted);
+        }
     }
 }

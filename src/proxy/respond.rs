@@ -19,12 +19,13 @@ use super::{
     cookie::{self, bring_home},
     hop_by_hop::remove_hop_by_hop,
     mask::Mask,
+    peek::PeekedBody,
     places::Place,
     refusal::Refusal,
     refuse::ERROR_HEADER,
     stage::Stage,
 };
-use crate::upstream::{AnswerBody, Cut};
+use crate::upstream::Cut;
 
 /// API Gateway's own id of a request: REST APIs, then HTTP APIs.
 const GATEWAY_IDS: [HeaderName; 2] =
@@ -147,7 +148,7 @@ fn here(location: &str, stage: &Stage, local_host: &str, local_tls: bool) -> Opt
 
 /// An answer's body, its secrets masked where it may echo some.
 pub struct MaskedBody {
-    body: AnswerBody,
+    body: PeekedBody,
     mask: Option<Mask>,
     _place: Option<Place>,
 }

@@ -62,6 +62,8 @@ pub(super) struct Head {
     /// Whether the client reached us by TLS.
     pub(super) local_tls: bool,
     pub(super) record: Rc<Record>,
+    /// The caller is on this machine: it came over loopback or a Unix socket.
+    pub(super) from_here: bool,
     /// Among the requests under way; taken by `admit`.
     pub(super) place: Option<Place>,
 }
@@ -87,6 +89,8 @@ impl Step for Sanitize {
         parts.headers.insert(header::HOST, stage.host.clone());
         let_go_of_the_buffer(&mut parts.headers, &mut local_host);
         let (method, headers, record) = (parts.method, parts.headers, received.record);
+        // What reaches a loopback address of this machine came from this machine.
+        let from_here = received.caller.local.is_none_or(|local| local.to_canonical().is_loopback());
         let head = Box::new(Head {
             method,
             target,
@@ -96,6 +100,7 @@ impl Step for Sanitize {
             local_host,
             local_tls,
             record,
+            from_here,
             place: None,
         });
         Ok(Sanitized { head, body, signed_in_pieces })

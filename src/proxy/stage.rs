@@ -1,7 +1,7 @@
 //! What one worker holds of the configuration, ready to serve: each stage with its rules, signer and connections.
 //!
-//! Nothing here is shared between threads but the credentials, the API keys and the budget. The first two are read
-//! without a lock; of the last, its atomic counters are touched by each request, its locks only by those that have a
+//! Nothing here is shared between threads but the credentials, the API keys, the clocks and the budget. The first
+//! three are read without a lock; of the last, its atomic counters are touched by each request, its locks only by those that have a
 //! body or wait.
 
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     coarse,
     config::{self, Auth, Config},
-    credentials::{Current, CurrentKey, Sources, stamp},
+    credentials::{Clock, Current, CurrentKey, Sources, stamp},
     sigv4::{DateCache, Scope, Signer},
     telemetry::metrics::{self, Series},
     upstream::{self, Pool, RootError, Roots},
@@ -104,6 +104,7 @@ pub(super) struct Stage {
     pub(super) host: HeaderValue,
     pub(super) credentials: Arc<Current>,
     pub(super) api_key: Option<Arc<CurrentKey>>,
+    pub(super) clock: Arc<Clock>,
     pub(super) signer: RefCell<Signer>,
     pub(super) dates: RefCell<DateCache>,
     pub(super) pool: Rc<Pool>,
@@ -143,6 +144,7 @@ impl Stage {
                 Sources::nothing()
             },
             api_key: config.api_key.as_ref().map(|key| sources.api_key(key)),
+            clock: sources.clock(&config.url),
             signer: RefCell::new(Signer::new(scope, config.signed_headers.clone())),
             dates: RefCell::default(),
             pool: Pool::new(config, tls),
@@ -153,6 +155,13 @@ impl Stage {
     /// Why no request can be sent there, if none can.
     pub(super) fn unavailable(&self) -> Option<&RootError> {
         self.plan.tls.as_ref().err()
+    }
+
+    /// Has the credentials' source judge expiry by the gateway's time as well, if that is surely the gateway's.
+    pub(super) fn tell_credentials(&self) {
+        if self.config.url.tls {
+            self.credentials.follow_clock(self.clock.offset());
+        }
     }
 
     /// What the path below the mount requires: the first rule that matches, else IAM, with the API key if there is one.

@@ -43,6 +43,19 @@ impl AmzDate {
     }
 }
 
+/// Reads what [`AmzDate`] writes, and nothing else.
+#[must_use]
+pub fn parse_amz_date(text: &str) -> Option<SystemTime> {
+    let part = |from: usize, to: usize| text.get(from..to);
+    let (day, time) = (part(0, 8)?, part(9, 15)?);
+    let [year, month, date] = [&day[..4], &day[4..6], &day[6..]];
+    let [hour, minute, second] = [&time[..2], &time[2..4], &time[4..]];
+    let spelt = format!("{year}-{month}-{date}T{hour}:{minute}:{second}Z");
+    let at = humantime::parse_rfc3339(&spelt).ok()?;
+    // Written again it shows what was none: another length, another letter, a 30 February.
+    (AmzDate::new(at).as_str() == text).then_some(at)
+}
+
 /// Formats a moment once a second instead of once a request.
 #[derive(Debug, Default)]
 pub struct DateCache {
@@ -67,7 +80,7 @@ impl DateCache {
 
 #[cfg(test)]
 mod tests {
-    use super::{AmzDate, DateCache};
+    use super::{AmzDate, DateCache, parse_amz_date};
     use std::time::{Duration, UNIX_EPOCH};
 
     #[test]
@@ -83,6 +96,24 @@ mod tests {
             assert_eq!((date.as_str(), date.day(), value.as_bytes()), (text, &text[..8], text.as_bytes()));
         }
         assert_eq!(AmzDate::new(UNIX_EPOCH - Duration::from_secs(9)).as_str(), "19700101T000000Z");
+    }
+
+    #[test]
+    fn dates_are_read_as_they_are_written_and_nothing_else_is() {
+        for seconds in [0, 951_782_400, 1_440_938_160, 4_000_000_000] {
+            let at = UNIX_EPOCH + Duration::from_secs(seconds);
+            assert_eq!(parse_amz_date(AmzDate::new(at).as_str()), Some(at));
+        }
+        for wrong in [
+            "",
+            "20150230T000000Z",
+            "20150830t123600z",
+            "20150830T123600Z ",
+            "2015-08-30T12:36",
+            "2015083é0T12360Z",
+        ] {
+            assert_eq!(parse_amz_date(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

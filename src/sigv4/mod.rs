@@ -26,7 +26,7 @@ mod signed_headers;
 
 pub(crate) use canonical::hex_into;
 pub use canonical::{CanonicalRequest, Request, string_to_sign};
-pub use clock::{AmzDate, DateCache};
+pub use clock::{AmzDate, DateCache, parse_amz_date};
 pub use encode::encode_into;
 pub(crate) use encode::percent_byte;
 pub use path::PathRules;

@@ -21,8 +21,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use futures_util::FutureExt as _;
+
 use countersign::{
-    config::{CredentialSource, Credentials, Role},
+    config::{ApiKey, CredentialSource, Credentials, Role},
     credentials::{Current, Identity, Kind, Problem, Sources},
 };
 
@@ -167,6 +169,7 @@ fn a_role_is_assumed_with_what_the_configuration_says() {
             session_name: Some("a b/c".into()),
             external_id: Some("ext".into()),
             duration: Some(Duration::from_secs(900)),
+            tags: [("team".to_owned(), "or ders".to_owned())].into(),
         };
         let wanted = Credentials { role: Some(role.clone()), ..plain() };
         let sources = Sources::start([&wanted], []).unwrap();
@@ -179,6 +182,7 @@ fn a_role_is_assumed_with_what_the_configuration_says() {
             "RoleSessionName=a-b-c",
             "ExternalId=ext",
             "DurationSeconds=900",
+            "Tags.member.1.Key=team&Tags.member.1.Value=or%20ders",
             "/eu-north-1/sts/",
         ] {
             assert!(request.contains(part), "{part} is not in {request}");
@@ -192,6 +196,36 @@ fn a_role_is_assumed_with_what_the_configuration_says() {
         assert!(problem.message().contains("AccessDenied: User: ann is not authorized"), "{problem}");
         assert!(problem.hint().contains("trust policy"), "{problem}");
         assert!(scene.read("requests").contains("RoleSessionName=countersign-ann-lee"));
+    });
+}
+
+#[test]
+fn the_environment_names_the_session_and_the_name_is_cleaned() {
+    let variables = |home: &Path| {
+        vec![
+            ("AWS_ENDPOINT_URL_STS", endpoint(home)),
+            ("AWS_ACCESS_KEY_ID", "AKIABASE".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", SECRET.to_owned()),
+            ("AWS_ROLE_SESSION_NAME", "b\u{fc}ild 7/".to_owned() + &"x".repeat(80)),
+        ]
+    };
+    scene("the_environment_names_the_session_and_the_name_is_cleaned", variables, |scene| async move {
+        scene.write("answers/any", &format!("200 OK\n{}", assumed("AssumeRole", "ASIAROLE")));
+        let role = Role {
+            arn: "arn:aws:iam::111122223333:role/caller".into(),
+            session_name: None,
+            external_id: None,
+            duration: None,
+            tags: [].into(),
+        };
+        let wanted = Credentials { role: Some(role), ..plain() };
+        let sources = Sources::start([&wanted], []).unwrap();
+        get(&sources.current(&wanted), "ASIAROLE").await;
+        let requests = scene.read("requests");
+        let (_, after) = requests.split_once("RoleSessionName=").unwrap();
+        let name = after.split(['&', '\n']).next().unwrap();
+        assert_eq!(name, format!("b-ild-7-{}", "x".repeat(56)));
+        assert!(!requests.contains("Tags") && !requests.contains("DurationSeconds"), "{requests}");
     });
 }
 
@@ -257,7 +291,160 @@ fn eks_pod_identity_and_ecs_ask_the_container_endpoint() {
             "container",
             "by the chain as well"
         );
+        // The kubelet has rotated the token.
+        scene.write("pod-token", &format!("{SECRET}-rotated"));
+        scene.write("answers/GET_v1_credentials", &format!("200 OK\n{}", container("ASIAPOD2")));
+        current.refused(held(&current).serial);
+        get(&current, "ASIAPOD2").await;
+        let requests = scene.read("requests").to_ascii_lowercase();
+        assert!(requests.contains(&format!("authorization: {SECRET}-rotated")), "{requests}");
     });
+}
+
+#[test]
+fn an_expiry_that_the_instance_metadata_extends_is_obeyed() {
+    let variables = |home: &Path| vec![("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint(home))];
+    scene("an_expiry_that_the_instance_metadata_extends_is_obeyed", variables, |scene| async move {
+        scene.write("answers/PUT_latest_api_token", &format!("200 OK\n{SECRET}"));
+        scene.write("answers/GET_latest_meta-data_iam_security-credentials_", "200 OK\nnode");
+        let old = container("ASIANODE").replace(&in_an_hour()[..4], "2020");
+        let file = "answers/GET_latest_meta-data_iam_security-credentials_node";
+        scene.write(file, &format!("200 OK\n{old}"));
+        let wanted = only(CredentialSource::Imds);
+        let sources = Sources::start([&wanted], []).unwrap();
+        let current = sources.current(&wanted);
+        let identity = current.wait_usable(unexpired, LONG).await.unwrap();
+        assert_eq!(&*identity.access_key_id, "ASIANODE");
+        assert!(current.problem().is_none());
+    });
+}
+
+#[test]
+fn while_the_instance_metadata_is_down_nobody_waits_for_it() {
+    let variables = |home: &Path| vec![("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint(home))];
+    scene("while_the_instance_metadata_is_down_nobody_waits_for_it", variables, |scene| async move {
+        scene.write("answers/PUT_latest_api_token", &format!("200 OK\n{SECRET}"));
+        scene.write("answers/GET_latest_meta-data_iam_security-credentials_", "200 OK\nnode");
+        let file = "answers/GET_latest_meta-data_iam_security-credentials_node";
+        scene.write(file, &format!("200 OK\n{}", container("ASIANODE")));
+        let wanted = only(CredentialSource::Imds);
+        let sources = Sources::start([&wanted], []).unwrap();
+        let current = sources.current(&wanted);
+        let first = get(&current, "ASIANODE").await;
+        for name in ["PUT_latest_api_token", "GET_latest_meta-data_iam_security-credentials_"] {
+            scene.write(&format!("answers/{name}"), "500 Oops\n");
+        }
+        // Something makes it ask, again and again, in vain.
+        scene.write(".aws/config", "# edited\n");
+        trouble(&current, Kind::Service).await;
+        for _ in 0..100 {
+            // Ready at once, or this future would be pending.
+            let now = current.wait_usable(unexpired, LONG).now_or_never().expect("nobody waits").unwrap();
+            assert_eq!(now.serial, first.serial);
+        }
+        assert_eq!(scene.said("those held stay in use"), 1, "{}", scene.log());
+    });
+}
+
+#[test]
+fn expiry_is_judged_by_the_clock_that_was_learned() {
+    scene(
+        "expiry_is_judged_by_the_clock_that_was_learned",
+        |_| vec![],
+        |scene| async move {
+            let command = process(&scene.home, 3600);
+            scene.write(".aws/config", &format!("[profile tool]\ncredential_process = {command}\n"));
+            let wanted = profile("tool");
+            let sources = Sources::start([&wanted], []).unwrap();
+            let current = sources.current(&wanted);
+            let first = current.wait_usable(unexpired, LONG).await.unwrap();
+            // By the gateway's clock they ended an hour ago.
+            current.follow_clock(7200);
+            trouble(&current, Kind::Expired).await;
+            assert_ne!(held(&current).serial, first.serial, "it was asked");
+            current.follow_clock(0);
+            let end = Instant::now() + LONG;
+            while current.problem().is_some() {
+                assert!(Instant::now() < end);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            assert_eq!(scene.said("no usable credentials"), 1, "{}", scene.log());
+        },
+    );
+}
+
+#[test]
+fn a_source_that_hangs_holds_up_no_other() {
+    scene(
+        "a_source_that_hangs_holds_up_no_other",
+        |_| vec![],
+        |scene| async move {
+            let config = |key: &str| {
+                format!("[profile slow]\ncredential_process = sleep 600\n[profile dev]\n{}", keys(key))
+            };
+            scene.write(".aws/config", &config("AKIADEV1"));
+            let wanted = [profile("slow"), profile("dev")];
+            let sources = Sources::start(&wanted, []).unwrap();
+            let (slow, dev) = (sources.current(&wanted[0]), sources.current(&wanted[1]));
+            get(&dev, "AKIADEV1").await;
+            scene.write(".aws/config", &config("AKIADEV2"));
+            get(&dev, "AKIADEV2").await;
+            assert!(
+                slow.load().is_none() && slow.problem().is_none(),
+                "it still hangs: {:?}",
+                slow.problem()
+            );
+            assert!(dev.problem().is_none());
+        },
+    );
+}
+
+#[test]
+fn sources_that_nobody_names_any_more_end() {
+    scene(
+        "sources_that_nobody_names_any_more_end",
+        |_| vec![],
+        |scene| async move {
+            let command = process(&scene.home, 3600);
+            scene.write(
+                ".aws/config",
+                &format!(
+                    "[profile tool]\ncredential_process = {command}\n[profile dev]\n{}",
+                    keys("AKIADEV1")
+                ),
+            );
+            let wanted = [profile("tool"), profile("dev")];
+            let key = ApiKey::File(scene.home.join("key"));
+            scene.write("key", "first");
+            let sources = Sources::start(&wanted, [&key]).unwrap();
+            let (tool, old) = (sources.current(&wanted[0]), sources.api_key(&key));
+            tool.wait_usable(unexpired, LONG).await.unwrap();
+            get(&sources.current(&wanted[1]), "AKIADEV1").await;
+            sources.retain(&[&wanted[1]], &[], &[]);
+            // Its task lets go of what it wrote to.
+            let end = Instant::now() + LONG;
+            while Arc::strong_count(&tool) > 1 {
+                assert!(Instant::now() < end, "it was not ended");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            // What is kept follows an edit, which would have made the other ask as well.
+            scene.write("key", "second");
+            scene.write(
+                ".aws/config",
+                &format!(
+                    "[profile tool]\ncredential_process = {command}\n[profile dev]\n{}",
+                    keys("AKIADEV2")
+                ),
+            );
+            get(&sources.current(&wanted[1]), "AKIADEV2").await;
+            assert_eq!(runs(&scene), 1, "it was not asked again");
+            assert!(tool.load().is_some(), "what was read stays readable");
+            assert_eq!(old.load().as_deref().unwrap().as_bytes(), b"first");
+            // Named once more, it begins anew.
+            assert!(!Arc::ptr_eq(&tool, &sources.current(&wanted[0])));
+            assert_eq!(sources.api_key(&key).load().as_deref().unwrap().as_bytes(), b"second");
+        },
+    );
 }
 
 fn container(key: &str) -> String {

@@ -14,6 +14,7 @@
 //! | `target` | the request target: path, query, mounts, rules |
 //! | `bodies` | request bodies: bounded, whole, with an exact length, never changed |
 //! | `responses` | answers: as they are and as they come; cut ones, `Location`, echoed secrets |
+//! | `healing` | expired sessions, unknown keys, wrong clocks, sources that are down: healed, or passed on as they are |
 //! | `smuggling` | two stages on different parsers see the same requests, of the corpus and of variations of it |
 //! | `credentials` | which keys sign, and what happens without any |
 //! | `pages` | what web pages can cause: refused by origin and site, on the admin listener too |
@@ -74,6 +75,7 @@ mod faults;
 mod floods;
 mod guarding;
 mod headers;
+mod healing;
 mod instruments;
 mod lending;
 mod listening_tls;

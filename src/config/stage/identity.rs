@@ -18,6 +18,7 @@ impl Resolver<'_> {
                 ("role.session_name", role.session_name.is_some()),
                 ("role.external_id", role.external_id.is_some()),
                 ("role.duration", role.duration.is_some()),
+                ("role.tags", role.tags.is_some()),
             ];
             if let Some((name, _)) = lonely.iter().find(|(_, set)| *set)
                 && !self.is_broken_in(at, "role.arn")
@@ -50,7 +51,8 @@ impl Resolver<'_> {
             );
         }
         let duration = role.duration.map(|lifetime| lifetime.0);
-        Some(Role { arn: arn.clone(), session_name, external_id: role.external_id.clone(), duration })
+        let tags = role.tags.clone().map(|tags| tags.0).unwrap_or_default();
+        Some(Role { arn: arn.clone(), session_name, external_id: role.external_id.clone(), duration, tags })
     }
 
     /// Without TLS nothing may leave this machine, whatever the url calls it.
@@ -71,6 +73,13 @@ impl Resolver<'_> {
             let mistake = Mistake::new(format!("this is not where profile {profile:?} ({other}) comes from"))
                 .fix("leave out one of them, or write credentials = \"profile\"");
             self.report_in(Kind::Conflict, at, "credentials", mistake);
+        }
+        if let (Some(_), Some(source)) = (&settings.login_command, settings.credentials)
+            && source != CredentialSource::Profile
+        {
+            let mistake = Mistake::new("nobody logs in to this source of credentials")
+                .fix("leave out login_command, or take the credentials from a profile");
+            self.report_in(Kind::Conflict, at, "login_command", mistake);
         }
         for (key, text) in [("name", &settings.name), ("profile", &settings.profile)] {
             if text.as_ref().is_some_and(|text| text.trim().is_empty()) {

@@ -147,6 +147,7 @@ impl Resolver<'_> {
                 profile: settings.profile,
                 source: settings.credentials,
                 role,
+                login_command: settings.login_command.map(|command| command.0),
                 fallback_region: if region.is_empty() { "us-east-1".to_owned() } else { region.clone() },
             },
             url,

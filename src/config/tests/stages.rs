@@ -205,6 +205,27 @@ fn what_does_not_go_together() {
         ("role = { arn = \"arn:aws:iam::123456789012:role/x\", duration = 3600 }", "needs a unit"),
         ("role = { arn = \"arn:aws:iam::123456789012:role/x\", session_name = \"x\" }", "two characters"),
         ("role = { arn = \"arn:aws:iam::123456789012:role/x\", external_id = \"x\" }", "2 to 1224"),
+        ("role = { tags = { team = \"a\" } }", "no role for it"),
+        (
+            "role = { arn = \"arn:aws:iam::123456789012:role/x\", tags = \"team=a\" }",
+            "expected a table of texts",
+        ),
+        (
+            "role = { arn = \"arn:aws:iam::123456789012:role/x\", tags = { \"aws:x\" = \"a\" } }",
+            "begins with aws:",
+        ),
+        (
+            "role = { arn = \"arn:aws:iam::123456789012:role/x\", tags = { team = \"a,b\" } }",
+            "letters, digits, spaces",
+        ),
+        (
+            "role = { arn = \"arn:aws:iam::123456789012:role/x\", tags = { Team = \"a\", team = \"b\" } }",
+            "there twice",
+        ),
+        ("role = { arn = \"arn:aws:iam::123456789012:role/x\", tags = { team = 7 } }", "expected a string"),
+        ("login_command = \"aws sso login\"", "expected a list of words"),
+        ("login_command = []", "the command is empty"),
+        ("credentials = \"container\"\nlogin_command = [\"x\"]", "nobody logs in"),
         ("credentials = \"sso\"", "environment, profile, container, imds, web-identity"),
         ("connect_to = \"example.com\"", "example.com:443"),
         ("connect_to = \"https://example.com:443\"", "not a host and a port"),

@@ -10,6 +10,7 @@ mod name;
 mod origin;
 mod rate;
 mod rule;
+mod tags;
 
 use std::{fmt, marker::PhantomData, str::FromStr};
 
@@ -27,6 +28,7 @@ pub(super) use name::{decoded_segments, is_dot_segment, is_path};
 pub use origin::AllowedOrigin;
 pub use rate::{Rate, TurnWait};
 pub(super) use rule::{is_ambiguous, wrong_pattern};
+pub use tags::SessionTags;
 
 use super::{Auth, CredentialSource, LendRule, Listen, LogFormat, Retry, StageUrl, error::Mistake};
 use crate::secret::Secret;

@@ -158,7 +158,7 @@ pub struct CommandLine(pub Vec<String>);
 impl CommandLine {
     fn checked(words: Vec<String>) -> Result<Self, Mistake> {
         if words.first().is_none_or(String::is_empty) {
-            return Err(Mistake::new("the command is empty").fix("name a program that prints the API key"));
+            return Err(Mistake::new("the command is empty").fix("name a program"));
         }
         Ok(Self(words))
     }

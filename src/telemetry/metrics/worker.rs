@@ -60,10 +60,12 @@ pub enum Retried {
     Unsent,
     /// The kept connection broke before any answer to a safe method.
     Unanswered,
+    /// The gateway refused the credentials or the date, and there was something better to sign with.
+    Mended,
 }
 
 impl Retried {
-    const NAMES: [&str; 2] = ["unsent", "unanswered"];
+    const NAMES: [&str; 3] = ["unsent", "unanswered", "mended"];
 }
 
 /// Who answered with what. What else a stage may send stands under `other`; `none` is a client that left before.

@@ -68,12 +68,19 @@ fn split(target: &str) -> (&str, &str) {
     target.split_once('?').unwrap_or((target, ""))
 }
 
-/// Whether the path, decoded as often as it can be, ever has a segment that is a dot or two.
+/// Whether the path, decoded as often as it can be, ever has a segment that is a dot or two, perhaps with parameters, with
+/// what a NUL hides, or in UTF-8 of two bytes where one is enough.
 fn is_dotted(path: &str) -> bool {
     let mut path = path.as_bytes().to_vec();
     loop {
-        let dotted = path.split(|b| b"/\\".contains(b)).any(|segment| {
-            segment == b"." || segment == b".." || segment.starts_with(b".;") || segment.starts_with(b"..;")
+        let mut plain = path.clone();
+        while let Some(at) = plain.windows(2).position(|two| two[0] == 0xc0 && two[1] & 0xc0 == 0x80) {
+            let meant = plain[at + 1] & 0x3f;
+            plain.splice(at..at + 2, [meant]);
+        }
+        let dotted = plain.split(|b| b"/\\".contains(b)).any(|segment| {
+            let end = segment.iter().position(|b| b";\0".contains(b)).unwrap_or(segment.len());
+            matches!(&segment[..end], b"." | b"..")
         });
         let decoded = unescaped(&path);
         if dotted || decoded == path {

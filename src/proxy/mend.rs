@@ -1,0 +1,104 @@
+//! Acts on what a refusal means: newer credentials, or the gateway's time, and whether to send again with them.
+//!
+//! A request that the gateway refuses for its credentials or its date has not acted, and its body is in hand. What
+//! refuses must be the gateway, though, and an integration behind it can say the same words about keys of its own. The
+//! gateway marks its refusals with `x-amzn-errortype`; without that only safe methods are sent again. What was learned
+//! serves the next request in any case.
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderName, Method, Response, StatusCode, header};
+
+use super::{
+    heal::{Meaning, meaning},
+    peek::{PeekedBody, is_plain},
+    sanitize::Head,
+};
+
+/// The gateway's name for a refusal.
+const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+/// How long a request waits for newer credentials, once.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// What a request was signed with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Signed {
+    /// The identity's.
+    pub(super) serial: u64,
+    /// The date in the signature.
+    pub(super) at: SystemTime,
+}
+
+/// Whether an answer is worth a look: one branch for those that are not.
+pub(super) fn is_refusal(status: StatusCode) -> bool {
+    matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
+/// Looks at a refusal and mends its cause, if it has one that can be mended. `None` says to send again; otherwise the
+/// answer is as it was.
+pub(super) async fn mend(
+    head: &Head,
+    signed: Signed,
+    answer: Response<PeekedBody>,
+) -> Option<Response<PeekedBody>> {
+    let kind = answer.headers().get(&ERROR_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let json = answer
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|media| media.to_ascii_lowercase().contains("json"));
+    if kind.is_none() && !json {
+        return Some(answer);
+    }
+    let plain = is_plain(&answer);
+    let (parts, body) = answer.into_parts();
+    let (body, read) = body.look().await;
+    let answer = Response::from_parts(parts, body);
+    let Some(body) = read else { return Some(answer) };
+    let mended = match meaning(kind.as_deref(), if plain { &body } else { &[] }) {
+        Meaning::ExpiredToken | Meaning::UnknownKey => newer_credentials(head, signed.serial).await,
+        Meaning::Skewed(shown) => gateways_time(head, signed.at, shown, &answer),
+        // The text tells nothing: if the clocks differ by more than the gateway allows, that is the cause.
+        Meaning::Signature => gateways_time(head, signed.at, None, &answer),
+        _ => false,
+    };
+    let safe = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
+    if mended && (safe || kind.is_some()) { None } else { Some(answer) }
+}
+
+/// Has the source asked, once for all requests that were refused, and waits for other keys than those.
+async fn newer_credentials(head: &Head, serial: u64) -> bool {
+    let stage = &head.stage;
+    stage.credentials.refused(serial);
+    let now = || stage.clock.now();
+    let newer = stage
+        .credentials
+        .wait_usable(|identity| identity.serial != serial && !identity.expired(now()), WAIT)
+        .await
+        .is_some();
+    if !newer && head.from_here {
+        stage.credentials.want_login();
+    }
+    newer
+}
+
+fn gateways_time(
+    head: &Head,
+    signed: SystemTime,
+    shown: Option<SystemTime>,
+    answer: &Response<PeekedBody>,
+) -> bool {
+    let stage = &head.stage;
+    let differs = stage.clock.refused(signed, shown, date(answer));
+    stage.tell_credentials();
+    differs
+}
+
+/// An answer's `Date` (RFC 9110 section 6.6.1), unless it comes out of a cache.
+pub(super) fn date<T>(answer: &Response<T>) -> Option<SystemTime> {
+    let headers = answer.headers();
+    if headers.contains_key(header::AGE) {
+        return None;
+    }
+    httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()
+}
