@@ -36,6 +36,9 @@ use crate::callers::{Denied, host, origin};
 /// Connections at a time: this is for a few watchers, not for traffic.
 const MAX_CONNECTIONS: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// For a connection from its first byte to its last. It has one request, so whoever holds connections that do nothing, or
+/// reads nothing of its answer, keeps others out for no longer than this.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The admin listener at work.
 pub struct Admin {
@@ -124,9 +127,13 @@ async fn serve(listener: TcpListener, watched: Watched) -> io::Result<()> {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
+                // Says `connection: close`: a watcher asks seldom, and a kept connection would take one of a few places.
+                .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), answer);
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "an admin connection ended");
+            match tokio::time::timeout(TOTAL_TIMEOUT, connection).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "an admin connection ended"),
+                Err(_) => tracing::debug!("an admin connection took too long and is cut"),
             }
             drop(permit);
         });
@@ -152,7 +159,7 @@ fn refuse(denied: &Denied) -> Response<Full<Bytes>> {
         "message": denied.to_string(),
         "hint": hint,
     });
-    json(denied.status(), body.to_string())
+    error(denied.status(), denied.code(), body.to_string())
 }
 
 fn answer(request: &Request<Incoming>, watched: &Watched) -> Response<Full<Bytes>> {
@@ -162,21 +169,32 @@ fn answer(request: &Request<Incoming>, watched: &Watched) -> Response<Full<Bytes
     {
         return metrics::answer(request.headers(), exposer);
     }
-    let (status, body) = match (request.method(), request.uri().path()) {
-        (&Method::GET | &Method::HEAD, "/healthz") => (StatusCode::OK, r#"{"status":"ok"}"#.to_owned()),
-        (&Method::GET | &Method::HEAD, "/readyz") => health.readiness(),
-        (&Method::GET | &Method::HEAD, "/metrics") => {
-            (StatusCode::NOT_FOUND, r#"{"error":"not-found","hint":"metrics = false"}"#.to_owned())
+    match (request.method(), request.uri().path()) {
+        (&Method::GET | &Method::HEAD, "/healthz") => json(StatusCode::OK, r#"{"status":"ok"}"#.to_owned()),
+        (&Method::GET | &Method::HEAD, "/readyz") => {
+            let (status, body) = health.readiness();
+            json(status, body)
         }
-        (_, "/healthz" | "/readyz" | "/metrics") => {
-            (StatusCode::METHOD_NOT_ALLOWED, r#"{"error":"method-not-allowed"}"#.to_owned())
-        }
-        _ => (
-            StatusCode::NOT_FOUND,
-            r#"{"error":"not-found","hint":"/healthz, /readyz, /metrics"}"#.to_owned(),
+        (&Method::GET | &Method::HEAD, "/metrics") => not_found("metrics = false"),
+        (_, "/healthz" | "/readyz" | "/metrics") => error(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            r#"{"error":"method-not-allowed"}"#.to_owned(),
         ),
-    };
-    json(status, body)
+        _ => not_found("/healthz, /readyz, /metrics"),
+    }
+}
+
+fn not_found(hint: &str) -> Response<Full<Bytes>> {
+    let body = serde_json::json!({ "error": "not-found", "hint": hint });
+    error(StatusCode::NOT_FOUND, "not-found", body.to_string())
+}
+
+/// With the code where the proxy has it too.
+fn error(status: StatusCode, code: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = json(status, body);
+    response.headers_mut().insert("x-countersign-error", HeaderValue::from_static(code));
+    response
 }
 
 fn json(status: StatusCode, body: String) -> Response<Full<Bytes>> {
