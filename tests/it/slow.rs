@@ -253,6 +253,46 @@ fn the_longest_idle_connection_makes_room_for_a_new_one() {
 }
 
 #[test]
+fn heads_that_never_end_lock_nobody_out() {
+    let top =
+        "[log]\nfilter = \"info,countersign=debug\"\n[limits]\nmax_connections = 2\nheader_timeout = \"1h\"";
+    let scene = Setup::new().top(top).start_ok();
+    let half = b"GET /b HTTP/1.1\r\nhost: localhost\r\nx-a: x";
+    let mut clients: Vec<_> = (0..2).map(|_| Client::connect(scene.proxy.address()).unwrap()).collect();
+    for client in &mut clients {
+        // With a request before it, so that it is known to have come.
+        client.send(&[&get("/a").bytes()[..], half].concat()).unwrap();
+        assert_eq!(client.answer("GET").unwrap().status, 200);
+    }
+    for via in Via::ALL {
+        assert_eq!(scene.ask(via, &get("/a")).status, 200);
+    }
+    ended(&scene.proxy, "made-room");
+    // The one that came first has gone, and the other goes on.
+    assert!(clients[0].rest().is_ok_and(|rest| rest.is_empty()));
+    clients[1].send(b"\r\n\r\n").unwrap();
+    assert_eq!(clients[1].answer("GET").unwrap().status, 200);
+}
+
+#[test]
+fn half_a_head_behind_a_request_ends_in_a_timeout_with_a_code() {
+    let scene = limits("header_timeout = \"300ms\"").start_ok();
+    let mut client = Client::connect(scene.proxy.address()).unwrap();
+    client.send(&[&get("/a").bytes()[..], b"GET /b HTTP/1.1\r\nhost"].concat()).unwrap();
+    assert_eq!(client.answer("GET").unwrap().status, 200);
+    assert_refusal(&client.answer("GET").unwrap(), 408, "header-timeout");
+    assert!(client.rest().unwrap().is_empty());
+    ended(&scene.proxy, "header-timeout");
+    // An empty line behind a body is the start of nothing.
+    let scene = limits("header_timeout = \"300ms\"\nidle_timeout = \"2s\"").start_ok();
+    let mut client = Client::connect(scene.proxy.address()).unwrap();
+    client.send(b"PUT /a HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\nhello\r\n").unwrap();
+    assert_eq!(client.answer("PUT").unwrap().status, 200);
+    assert!(client.rest().unwrap().is_empty());
+    ended(&scene.proxy, "idle");
+}
+
+#[test]
 fn a_connection_at_work_makes_no_room() {
     let (go, gone) = mpsc::channel::<()>();
     let gone = Mutex::new(gone);
