@@ -33,10 +33,10 @@ use sha2::{Digest as _, Sha256};
 use tower::Service;
 
 use super::{
-    admit::Admitted,
     refusal::{Code, Refusal},
     sanitize::{Head, Sanitized},
     stage::{Share, Shared},
+    turn::Due,
 };
 use crate::{
     coarse,
@@ -89,7 +89,7 @@ impl<S> ReadBody<S> {
 /// Boxed only for a request that has a body, where the box is the least of its costs.
 type Reading<R> = Pin<Box<dyn Future<Output = Result<R, Refusal>>>>;
 
-impl<S> Service<Admitted> for ReadBody<S>
+impl<S> Service<Due> for ReadBody<S>
 where
     S: Service<Buffered, Error = Refusal> + Clone + 'static,
 {
@@ -101,7 +101,7 @@ where
         self.next.poll_ready(cx)
     }
 
-    fn call(&mut self, Admitted(request): Admitted) -> Self::Future {
+    fn call(&mut self, Due(request): Due) -> Self::Future {
         if request.body.is_end_stream() && !request.signed_in_pieces {
             let mut head = request.head;
             // These methods give a body a meaning, so its absence is said (RFC 9110 section 8.6).

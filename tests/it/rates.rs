@@ -213,6 +213,26 @@ fn beyond_the_places_there_is_a_refusal_that_costs_nothing() {
 }
 
 #[test]
+fn who_sends_slowly_holds_no_place() {
+    let scene = Gate::default().start(in_flight(1, "10s"));
+    let mut slow: Vec<_> = (0..3).map(|_| Client::connect(scene.proxy.address()).unwrap()).collect();
+    for client in &mut slow {
+        client
+            .send(b"PUT /a HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n")
+            .unwrap();
+        // Its body is being read.
+        assert_eq!(client.head("PUT").unwrap().0, 100);
+    }
+    for via in Via::ALL {
+        scene.sent(via, &get("/a"));
+    }
+    for mut client in slow {
+        client.send(b"hello").unwrap();
+        assert_eq!(client.answer("PUT").unwrap().status, 200);
+    }
+}
+
+#[test]
 fn an_answer_that_streams_keeps_its_place_until_its_end() {
     let gate = Gate::default();
     let scene = gate.start(in_flight(1, "0s"));
