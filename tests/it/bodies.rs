@@ -409,7 +409,7 @@ fn bodies_share_one_budget() {
     // Who leaves gives its room back.
     let mut leaver = Client::connect(scene.proxy.address()).unwrap();
     leaver.send(b"PUT /a HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n").unwrap();
-    leaver.send(&[b'x'; 99_999]).unwrap();
+    leaver.send(&vec![b'x'; 99_999]).unwrap();
     leaver.end_writing().unwrap();
     assert_refusal(&leaver.answer("PUT").unwrap(), 400, "body-cut");
     scene.sent(Via::Http1, &Ask::new("PUT", "/a").body("x"));
@@ -423,7 +423,7 @@ fn bodies_that_all_wait_for_more_room_do_not_wait_for_ever() {
     for client in &mut clients {
         client.send(b"PUT /a HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n").unwrap();
         // More than half of the room.
-        client.send(&[b'x'; 60_000]).unwrap();
+        client.send(&vec![b'x'; 60_000]).unwrap();
     }
     let [mut first, mut second] = clients;
     let (mut refused, mut served) = loop {
@@ -435,7 +435,7 @@ fn bodies_that_all_wait_for_more_room_do_not_wait_for_ever() {
         }
     };
     assert_refusal(&refused.answer("PUT").unwrap(), 503, "busy");
-    served.send(&[b'x'; 40_000]).unwrap();
+    served.send(&vec![b'x'; 40_000]).unwrap();
     assert_eq!(served.answer("PUT").unwrap().status, 200);
     assert_eq!(scene.origin.next().body.len(), 100_000);
 }

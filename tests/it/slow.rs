@@ -77,7 +77,7 @@ fn what_came_quickly_is_no_credit_for_a_trickle() {
     let mut client = Client::connect(scene.proxy.address()).unwrap();
     let head = format!("PUT /a HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", QUICK + SLOW);
     client.send(head.as_bytes()).unwrap();
-    client.send(&[b'x'; QUICK]).unwrap();
+    client.send(&vec![b'x'; QUICK]).unwrap();
     for _ in 0..SLOW {
         if client.is_answered_within(Duration::from_millis(20)).unwrap() {
             break;
