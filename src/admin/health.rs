@@ -121,6 +121,11 @@ impl Health {
         self.draining.store(true, Ordering::Relaxed);
     }
 
+    /// The callers' token, if one is asked for.
+    pub(super) fn token(&self) -> Option<Arc<CurrentKey>> {
+        self.watched.load().token.clone()
+    }
+
     pub(super) fn readiness(&self) -> (StatusCode, String) {
         let watched = self.watched.load();
         let mut problems: Vec<_> = watched.stages.iter().flat_map(Stage::problems).collect();

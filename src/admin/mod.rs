@@ -5,7 +5,8 @@
 //!
 //! It has the same guard as the proxy, see [`crate::callers`]: `Host` must be a name of this machine, such as the address
 //! that a load balancer or kubelet connects to, and no page of another site may ask. `guard.allowed_origins` lets pages
-//! call stages; here it lets in nobody.
+//! call stages; here it lets in nobody. Over an address that other machines reach, `/metrics` and the reasons of `/readyz`
+//! need the callers' token, if there is one; whether all is well needs none.
 
 mod health;
 mod metrics;
@@ -29,13 +30,19 @@ use tokio::sync::{Semaphore, oneshot};
 pub use health::Health;
 pub use metrics::exposer;
 
-use crate::telemetry::metrics::Exposer;
+use crate::{
+    proxy::{CallerToken, Refusal},
+    telemetry::metrics::Exposer,
+};
 
 use crate::callers::{Denied, host, origin};
 
 /// Connections at a time: this is for a few watchers, not for traffic.
 const MAX_CONNECTIONS: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// For a connection from its first byte to its last. It has one request, so whoever holds connections that do nothing, or
+/// reads nothing of its answer, keeps others out for no longer than this.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The admin listener at work.
 pub struct Admin {
@@ -110,7 +117,7 @@ async fn serve(listener: TcpListener, watched: Watched) -> io::Result<()> {
             let answer = service_fn(|request: Request<Incoming>| {
                 let response = match watched.health.with_allowed_hosts(|hosts| guard(&request, local, hosts))
                 {
-                    Ok(()) => answer(&request, &watched),
+                    Ok(()) => answer(&request, local, &watched),
                     Err(denied) => refuse(&denied),
                 };
                 async { Ok::<_, Infallible>(response) }
@@ -118,9 +125,13 @@ async fn serve(listener: TcpListener, watched: Watched) -> io::Result<()> {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
+                // Says `connection: close`: a watcher asks seldom, and a kept connection would take one of a few places.
+                .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), answer);
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "an admin connection ended");
+            match tokio::time::timeout(TOTAL_TIMEOUT, connection).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "an admin connection ended"),
+                Err(_) => tracing::debug!("an admin connection took too long and is cut"),
             }
             drop(permit);
         });
@@ -146,31 +157,61 @@ fn refuse(denied: &Denied) -> Response<Full<Bytes>> {
         "message": denied.to_string(),
         "hint": hint,
     });
-    json(denied.status(), body.to_string())
+    error(denied.status(), denied.code(), body.to_string())
 }
 
-fn answer(request: &Request<Incoming>, watched: &Watched) -> Response<Full<Bytes>> {
+/// Whether this one may see more than whether all is well: who came over an address that other machines reach needs the
+/// callers' token, if there is one.
+fn may_see(request: &Request<Incoming>, local: Option<IpAddr>, health: &Health) -> Result<(), Refusal> {
+    if local.is_some_and(|address| address.to_canonical().is_loopback()) {
+        return Ok(());
+    }
+    let Some(token) = health.token() else { return Ok(()) };
+    CallerToken::new(token).admit(&mut request.headers().clone())
+}
+
+fn answer(request: &Request<Incoming>, local: Option<IpAddr>, watched: &Watched) -> Response<Full<Bytes>> {
     let health = &watched.health;
+    let seen = may_see(request, local, health);
     if let (&Method::GET | &Method::HEAD, "/metrics", Some(exposer)) =
         (request.method(), request.uri().path(), &watched.exposer)
     {
-        return metrics::answer(request.headers(), exposer);
+        return match seen {
+            Ok(()) => metrics::answer(request.headers(), exposer),
+            Err(refusal) => {
+                let body = String::from_utf8_lossy(&refusal.body("")).trim_end().to_owned();
+                error(refusal.code.status(), refusal.code.as_str(), body)
+            }
+        };
     }
-    let (status, body) = match (request.method(), request.uri().path()) {
-        (&Method::GET | &Method::HEAD, "/healthz") => (StatusCode::OK, r#"{"status":"ok"}"#.to_owned()),
-        (&Method::GET | &Method::HEAD, "/readyz") => health.readiness(),
-        (&Method::GET | &Method::HEAD, "/metrics") => {
-            (StatusCode::NOT_FOUND, r#"{"error":"not-found","hint":"metrics = false"}"#.to_owned())
+    match (request.method(), request.uri().path()) {
+        (&Method::GET | &Method::HEAD, "/healthz") => json(StatusCode::OK, r#"{"status":"ok"}"#.to_owned()),
+        (&Method::GET | &Method::HEAD, "/readyz") => {
+            let (status, body) = health.readiness();
+            let bare =
+                if status.is_success() { r#"{"status":"ready"}"# } else { r#"{"status":"not ready"}"# };
+            json(status, if seen.is_ok() { body } else { bare.to_owned() })
         }
-        (_, "/healthz" | "/readyz" | "/metrics") => {
-            (StatusCode::METHOD_NOT_ALLOWED, r#"{"error":"method-not-allowed"}"#.to_owned())
-        }
-        _ => (
-            StatusCode::NOT_FOUND,
-            r#"{"error":"not-found","hint":"/healthz, /readyz, /metrics"}"#.to_owned(),
+        (&Method::GET | &Method::HEAD, "/metrics") => not_found("metrics = false"),
+        (_, "/healthz" | "/readyz" | "/metrics") => error(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            r#"{"error":"method-not-allowed"}"#.to_owned(),
         ),
-    };
-    json(status, body)
+        _ => not_found("/healthz, /readyz, /metrics"),
+    }
+}
+
+fn not_found(hint: &str) -> Response<Full<Bytes>> {
+    let body = serde_json::json!({ "error": "not-found", "hint": hint });
+    error(StatusCode::NOT_FOUND, "not-found", body.to_string())
+}
+
+/// With the code where the proxy has it too.
+fn error(status: StatusCode, code: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = json(status, body);
+    response.headers_mut().insert("x-countersign-error", HeaderValue::from_static(code));
+    response
 }
 
 fn json(status: StatusCode, body: String) -> Response<Full<Bytes>> {

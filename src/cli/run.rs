@@ -118,7 +118,12 @@ fn warn(config: &Config) {
             tracing::warn!(
                 setting,
                 %address,
-                "no token is asked for: whoever reaches this address calls your stages with your credentials and API key"
+                "no token is asked for: whoever reaches this address {}",
+                if setting == "admin" {
+                    "sees metrics and the state of your credentials"
+                } else {
+                    "calls your stages with your credentials and API key"
+                }
             );
         }
     }

@@ -213,7 +213,7 @@ pub struct LimitSettings {
     #[config(layer_attr(arg(id = "limits.max_buffered", value_name = "SIZE")))]
     pub max_buffered: Size,
 
-    /// How long a request waits for its share of `max_buffered` before it is answered 503.
+    /// How long a body waits for room in `max_buffered`, before it or in the midst of it, until it is answered 503.
     #[config(default = "10s")]
     #[config(layer_attr(arg(id = "limits.buffer_wait", value_name = "TIME")))]
     pub buffer_wait: Wait,
@@ -245,7 +245,7 @@ pub struct LimitSettings {
     #[config(layer_attr(arg(id = "limits.body_timeout", value_name = "TIME")))]
     pub body_timeout: Wait,
 
-    /// Bytes a second that a request body must come with on average, once `body_timeout` has passed.
+    /// Bytes a second that a request body must come with on average, over each `body_timeout`.
     #[config(default = "256B")]
     #[config(layer_attr(arg(id = "limits.min_body_rate", value_name = "SIZE")))]
     pub min_body_rate: Size,

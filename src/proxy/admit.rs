@@ -1,17 +1,13 @@
-//! Lets requests in one by one: when the stage's rate allows it, and there is a place among those under way.
+//! Lets requests in one by one, when there is a place among those under way.
 //!
-//! First the turn, then the place, so that those who wait for a slow stage's rate hold no place that others could use.
-//! Nothing of a request's body has been read yet, and whoever leaves while waiting gives its turn or place back.
+//! A request comes here with its turn and its whole body, so that neither who waits for a slow stage's rate nor who sends
+//! slowly holds a place that others could use.
 //!
-//! Refused are:
-//!
-//! 1. a request whose turn by `rate_limit` is further off than its `wait` (429);
-//! 2. a request that finds no place among `limits.max_in_flight` within `limits.in_flight_wait` (503).
+//! Refused (503) is a request that finds no place among `limits.max_in_flight` within `limits.in_flight_wait`.
 //!
 //! The place is kept until the answer's body has ended, however long it streams.
 
 use std::{
-    future::{Ready, ready},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -20,16 +16,10 @@ use std::{
 use futures_util::future::Either;
 use tower::Service;
 
-use super::{
-    places::Door,
-    rate::{Rate, Wait},
-    refusal::Refusal,
-    sanitize::Sanitized,
-    stage::Shared,
-};
+use super::{body::Buffered, places::Door, refusal::Refusal, stage::Shared};
 
-/// A request that may be read, sent on and answered.
-pub struct Admitted(pub(super) Sanitized);
+/// A request that may be sent on and answered.
+pub struct Admitted(pub(super) Buffered);
 
 /// The step.
 #[derive(Clone)]
@@ -46,43 +36,28 @@ impl<S> Admit<S> {
 
 /// Boxed only for a request that has to wait.
 type Waiting<R> = Pin<Box<dyn Future<Output = Result<R, Refusal>>>>;
-type Answer<R> = Result<R, Refusal>;
 
-impl<S> Service<Sanitized> for Admit<S>
+impl<S> Service<Buffered> for Admit<S>
 where
     S: Service<Admitted, Error = Refusal> + Clone + 'static,
 {
     type Response = S::Response;
     type Error = Refusal;
-    type Future = Either<S::Future, Either<Ready<Answer<S::Response>>, Waiting<S::Response>>>;
+    type Future = Either<S::Future, Waiting<S::Response>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
         self.next.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Sanitized) -> Self::Future {
-        let turn = match request.head.stage.rate.as_ref().map_or(Ok(None), Rate::take) {
-            Ok(turn) => turn,
-            Err(refusal) => return Either::Right(Either::Left(ready(Err(refusal)))),
-        };
-        if turn.is_none()
-            && let Some(place) = self.door.try_take()
-        {
+    fn call(&mut self, mut request: Buffered) -> Self::Future {
+        if let Some(place) = self.door.try_take() {
             request.head.place = Some(place);
             return Either::Left(self.next.call(Admitted(request)));
         }
         let (mut next, door) = (self.next.clone(), Rc::clone(&self.door));
-        Either::Right(Either::Right(Box::pin(async move {
-            let admitted = admit(request, turn, &door).await?;
-            next.call(admitted).await
-        })))
+        Either::Right(Box::pin(async move {
+            request.head.place = Some(door.take().await?);
+            next.call(Admitted(request)).await
+        }))
     }
-}
-
-async fn admit(mut request: Sanitized, turn: Option<Wait>, door: &Rc<Door>) -> Result<Admitted, Refusal> {
-    if let Some(wait) = turn {
-        wait.over().await;
-    }
-    request.head.place = Some(door.take().await?);
-    Ok(Admitted(request))
 }

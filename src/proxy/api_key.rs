@@ -5,6 +5,7 @@
 use http::HeaderName;
 
 use super::{
+    admit::Admitted,
     body::{Body, Buffered},
     refusal::{Code, Refusal},
     sanitize::Head,
@@ -24,10 +25,10 @@ pub struct Keyed {
 pub(super) struct PutApiKey;
 
 impl Step for PutApiKey {
-    type In = Buffered;
+    type In = Admitted;
     type Out = Keyed;
 
-    fn apply(&self, Buffered { mut head, body }: Buffered) -> Result<Keyed, Refusal> {
+    fn apply(&self, Admitted(Buffered { mut head, body }): Admitted) -> Result<Keyed, Refusal> {
         if head.auth.keyed() {
             let Some(source) = &head.stage.api_key else { return Err(Code::NoApiKey.into()) };
             let key = source.load();

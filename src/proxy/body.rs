@@ -6,7 +6,11 @@
 //! 2. a body past `limits.max_body` (413), before it is read where `Content-Length` tells;
 //! 3. a body for which the budget has no room in time (503);
 //! 4. a body that the client breaks off or whose chunks are broken (400), that it stops sending, or sends slower than
-//!    `limits.min_body_rate` once `limits.body_timeout` has passed (408): it is never forwarded.
+//!    `limits.min_body_rate` over any `limits.body_timeout` (408): it is never forwarded.
+//!
+//! The budget is charged for what has come, not for what is announced: otherwise a few bytes would take all of it. So
+//! bodies that are half there can all wait for more; each waits for `limits.buffer_wait` at most and is then answered 503,
+//! and what it gives back lets the others go on.
 //!
 //! The pieces stay as they came, but those under 4 KiB are merged: a body sent byte by byte would otherwise cost many
 //! times the bytes that it was charged for.
@@ -17,7 +21,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -29,10 +33,10 @@ use sha2::{Digest as _, Sha256};
 use tower::Service;
 
 use super::{
-    admit::Admitted,
     refusal::{Code, Refusal},
     sanitize::{Head, Sanitized},
     stage::{Share, Shared},
+    turn::Due,
 };
 use crate::{
     coarse,
@@ -41,10 +45,11 @@ use crate::{
     upstream::Chunks,
 };
 
-/// Pieces below this size are copied together.
+/// Pieces below this size are copied together. Also what a body is charged for before anything of it has come, which is
+/// about what its request costs anyway.
 const SMALL: usize = 4 << 10;
-/// What a body of unknown length asks the budget for at a time.
-const STEP: u32 = 64 << 10;
+/// What a body asks the budget for beyond what has come, at most.
+const STEP: u64 = 64 << 10;
 
 /// A request whose body is in hand.
 pub struct Buffered {
@@ -84,7 +89,7 @@ impl<S> ReadBody<S> {
 /// Boxed only for a request that has a body, where the box is the least of its costs.
 type Reading<R> = Pin<Box<dyn Future<Output = Result<R, Refusal>>>>;
 
-impl<S> Service<Admitted> for ReadBody<S>
+impl<S> Service<Due> for ReadBody<S>
 where
     S: Service<Buffered, Error = Refusal> + Clone + 'static,
 {
@@ -96,7 +101,7 @@ where
         self.next.poll_ready(cx)
     }
 
-    fn call(&mut self, Admitted(request): Admitted) -> Self::Future {
+    fn call(&mut self, Due(request): Due) -> Self::Future {
         if request.body.is_end_stream() && !request.signed_in_pieces {
             let mut head = request.head;
             // These methods give a body a meaning, so its absence is said (RFC 9110 section 8.6).
@@ -124,11 +129,11 @@ async fn read(request: Sanitized, shared: &Shared) -> Result<Buffered, Refusal> 
     if announced.is_some_and(|length| length > limits.max_body) {
         return Err(too_large(limits.max_body));
     }
-    let in_permits = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
-    let mut share = shared.budget.take(announced.map_or(STEP, in_permits)).await?;
+    let most = announced.unwrap_or(limits.max_body);
+    let mut share = shared.budget.take(ahead(0, 0, most)).await?;
     let mut pieces = Pieces::default();
     let mut hash = Sha256::new();
-    let mut started = Instant::now();
+    let mut pace = Pace::new();
     while let Some(frame) = coarse::timeout(limits.body_timeout, body.frame())
         .await
         .map_err(|coarse::Elapsed| Refusal::from(Code::BodyTimeout))?
@@ -141,18 +146,24 @@ async fn read(request: Sanitized, shared: &Shared) -> Result<Buffered, Refusal> 
             continue;
         };
         hash.update(&piece);
+        pace.bytes += piece.len() as u64;
         pieces.push(piece);
         if pieces.bytes > limits.max_body {
             return Err(too_large(limits.max_body));
         }
-        if !body.is_end_stream() && is_too_slow(pieces.bytes, started.elapsed(), limits) {
+        if !body.is_end_stream() && pace.is_too_slow(limits) {
             return Err(Code::BodyTooSlow.into());
         }
-        while pieces.bytes > share.num_permits() as u64 {
+        let charged = share.num_permits() as u64;
+        if pieces.bytes > charged {
             let asked = Instant::now();
-            share.merge(shared.budget.take(STEP).await?);
+            share.merge(match shared.budget.try_take(ahead(charged, pieces.bytes, most)) {
+                Some(more) => more,
+                // Room is scarce, so no more than what has come.
+                None => shared.budget.take(in_permits(pieces.bytes - charged)).await?,
+            });
             // While it waits for room the client cannot send.
-            started += asked.elapsed();
+            pace.since += asked.elapsed();
         }
     }
     let chunks = Chunks::new(pieces.finish());
@@ -175,9 +186,39 @@ fn broken(error: &hyper::Error) -> Refusal {
     }
 }
 
-/// Judged only when something has come: a pause is for `limits.body_timeout` to end.
-fn is_too_slow(bytes: u64, time: Duration, limits: &Limits) -> bool {
-    time > limits.body_timeout && (bytes as f64) < limits.min_body_rate as f64 * time.as_secs_f64()
+/// How much more to charge a body for that has come so far: as much again as it is charged for, within bounds, so that
+/// a long one asks seldom and a short one is not charged for much that never comes.
+fn ahead(charged: u64, come: u64, most: u64) -> u32 {
+    let more = charged.clamp(SMALL as u64, STEP).min(most.saturating_sub(charged));
+    in_permits(more.max(come.saturating_sub(charged)))
+}
+
+fn in_permits(bytes: u64) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+/// How fast a body comes, judged over one `limits.body_timeout` after the other: what came quickly once is no credit for
+/// a trickle later.
+struct Pace {
+    since: Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { since: Instant::now(), bytes: 0 }
+    }
+
+    /// Judged only when something has come: a pause is for `limits.body_timeout` to end.
+    fn is_too_slow(&mut self, limits: &Limits) -> bool {
+        let time = self.since.elapsed();
+        if time <= limits.body_timeout {
+            return false;
+        }
+        let is_too_slow = (self.bytes as f64) < limits.min_body_rate as f64 * time.as_secs_f64();
+        *self = Self::new();
+        is_too_slow
+    }
 }
 
 fn too_large(limit: u64) -> Refusal {
@@ -217,8 +258,18 @@ impl Pieces {
 
 #[cfg(test)]
 mod tests {
-    use super::{Pieces, SMALL};
+    use super::{Pieces, SMALL, STEP, ahead};
     use bytes::Bytes;
+
+    #[test]
+    fn a_body_is_charged_for_little_more_than_has_come_and_never_for_more_than_can_come() {
+        assert_eq!(ahead(0, 0, 10 << 20), SMALL as u32);
+        assert_eq!(ahead(0, 0, 26), 26);
+        assert_eq!(ahead(8 << 10, (8 << 10) + 1, 10 << 20), 8 << 10);
+        assert_eq!(ahead(1 << 20, (1 << 20) + 1, 10 << 20), STEP as u32);
+        assert_eq!(ahead(4 << 10, 200 << 10, 10 << 20), 196 << 10, "whatever came in one piece");
+        assert_eq!(ahead(64 << 10, 65 << 10, 100_000), 100_000 - (64 << 10), "the budget may be no larger");
+    }
 
     #[test]
     fn small_pieces_are_merged_and_large_ones_kept() {

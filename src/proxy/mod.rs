@@ -1,6 +1,6 @@
 //! The life of a request, top to bottom: [`chain`] lists the steps in order, one a line, each in a file of its name.
 //!
-//! `record > cors > refuse > guard > route > lend > sanitize > admit > body > api_key > respond > attempt( identity > sign > forward )`
+//! `record > cors > refuse > guard > route > lend > sanitize > turn > body > admit > api_key > respond > attempt( identity > sign > forward )`
 //!
 //! Each step takes the type that the step before it made and makes its own, so a chain in another order does not
 //! compile: nothing can be signed before the API key is in, or forwarded before the guard has seen it.
@@ -14,8 +14,9 @@
 //! | `route` | the mount picks the stage, the first matching rule what is required | |
 //! | `lend` | is this method and path lent out at all? | |
 //! | `sanitize` | what a hop must not pass on, and what the proxy owns, goes | |
-//! | `admit` | waits for the stage's rate, and for a place among the requests under way | |
+//! | `turn` | waits for the stage's rate | |
 //! | `body` | read whole, hashed as it arrives, inside one budget | |
+//! | `admit` | waits for a place among the requests under way | |
 //! | `api_key` | `x-api-key` goes in, before signing | |
 //! | `respond` | | echoed secrets are masked, `Location` and cookies point back here, the body streams |
 //! | `attempt` | decides to send, and to send again | |
@@ -56,6 +57,7 @@ mod stage;
 mod step;
 mod target;
 mod token;
+mod turn;
 
 use std::{convert::Infallible, rc::Rc};
 
@@ -97,11 +99,13 @@ pub fn chain(
         // On the path as route found it, and before anything is done for a request that is not lent out.
         .layer(StepLayer(lend::Lend))
         // Before anything of ours goes in, so that what the client names cannot strip it.
-        .layer(StepLayer(sanitize::Sanitize))
+        .layer(StepLayer(sanitize::Sanitize::new(shared)))
         // After all that refuses at once, so that only good requests use up a turn; before anything is read for them.
-        .layer(layer_fn(move |next| admit::Admit::new(next, &door)))
+        .layer(layer_fn(turn::Turn::new))
         // Reading is the slow part: only for requests that passed all that can be checked without the body.
         .layer(layer_fn(move |next| body::ReadBody::new(next, &last)))
+        // After reading, so that who sends slowly holds no place.
+        .layer(layer_fn(move |next| admit::Admit::new(next, &door)))
         // Before signing, so that the key is among the signed headers.
         .layer(StepLayer(api_key::PutApiKey))
         // Next to the sending, so that every answer of the stage passes here and no answer of ours does.

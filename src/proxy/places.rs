@@ -14,7 +14,10 @@ use std::{
     rc::Rc,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{
+            AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -24,6 +27,9 @@ use tokio::sync::oneshot;
 
 use super::refusal::{Code, Refusal};
 use crate::coarse;
+
+/// Requests under way from which on each is kept small: with 8 KiB each they hold a mebibyte.
+const CROWD: usize = 128;
 
 /// What all workers share.
 #[derive(Debug)]
@@ -152,6 +158,11 @@ impl Door {
     /// A request waits for up to `wait`; not at all when that is zero.
     pub(super) fn new(places: &Arc<Places>, wait: Duration) -> Rc<Self> {
         Rc::new(Self { places: Arc::clone(places), wait })
+    }
+
+    /// Whether so many requests are under way that the memory of each counts.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.places.taken.load(Relaxed) >= CROWD
     }
 
     /// A place, if there is one and nobody waits for it.

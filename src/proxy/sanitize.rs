@@ -30,10 +30,11 @@ use hyper::body::Incoming as HyperBody;
 use super::{
     hop_by_hop::{is_hop_by_hop, named_by_connection},
     lend::Lent,
+    places::Door,
     places::Place,
     refusal::{Code, Refusal},
     route::Routed,
-    stage::Stage,
+    stage::{Shared, Stage},
     step::Step,
 };
 use crate::{
@@ -70,7 +71,15 @@ pub(super) struct Head {
 
 /// The step.
 #[derive(Clone)]
-pub(super) struct Sanitize;
+pub(super) struct Sanitize {
+    door: Rc<Door>,
+}
+
+impl Sanitize {
+    pub(super) fn new(shared: &Shared) -> Self {
+        Self { door: Rc::clone(&shared.door) }
+    }
+}
 
 impl Step for Sanitize {
     type In = Lent;
@@ -87,7 +96,9 @@ impl Step for Sanitize {
         }
         clean_headers(&mut parts.headers, auth, &stage.config.signed_headers)?;
         parts.headers.insert(header::HOST, stage.host.clone());
-        let_go_of_the_buffer(&mut parts.headers, &mut local_host);
+        if self.door.is_crowded() {
+            let_go_of_the_buffer(&mut parts.headers, &mut local_host);
+        }
         let (method, headers, record) = (parts.method, parts.headers, received.record);
         // What reaches a loopback address of this machine came from this machine.
         let from_here = received.caller.local.is_none_or(|local| local.to_canonical().is_loopback());
@@ -313,7 +324,7 @@ fn fold_signed_values(headers: &mut HeaderMap, extra: &[HeaderName]) -> Result<(
 
 /// Copies the values that stay, which are slices of the buffer that hyper read the request into, to a place of their
 /// own, all in one. While any slice is held hyper cannot use that buffer again: it would take another 8 KiB for each
-/// connection with a request under way.
+/// connection with a request under way. With few of them that is less than what the copies cost.
 fn let_go_of_the_buffer(headers: &mut HeaderMap, local_host: &mut HeaderValue) {
     let length = headers.values().map(HeaderValue::len).sum::<usize>() + local_host.len();
     let mut text = BytesMut::with_capacity(length);

@@ -287,6 +287,11 @@ impl Budget {
         (self.bytes - self.room.available_permits()) as u64
     }
 
+    /// Room for `bytes`, if it is there.
+    pub(super) fn try_take(&self, bytes: u32) -> Option<Share> {
+        Arc::clone(&self.room).try_acquire_many_owned(bytes).ok()
+    }
+
     /// Room for `bytes`, in the order in which it was asked for.
     pub(super) async fn take(&self, bytes: u32) -> Result<Share, Refusal> {
         match Arc::clone(&self.room).try_acquire_many_owned(bytes) {

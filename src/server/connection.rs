@@ -129,9 +129,9 @@ async fn serve_http1(
     // The chain decides at once or hands out a future of its own, so this is never borrowed twice.
     let chain = RefCell::new(latest(live));
     let service = service_fn(move |request: Request<HyperBody>| {
-        let fragment = watch.begin();
-        let busy = Busy(Rc::clone(watch));
         let has_body = !request.body().is_end_stream();
+        let fragment = watch.begin(request.body().size_hint().exact());
+        let busy = Busy(Rc::clone(watch));
         let answer = chain.borrow_mut().call(Incoming { request, caller: Rc::clone(caller), fragment });
         async move {
             let answer = answer.await?;

@@ -1,6 +1,6 @@
 //! The connections of one worker. Those that are idle for `limits.idle_timeout` end; and when `limits.max_connections` is
-//! reached, the one that has been idle longest makes room for a new one: whoever holds idle connections, however many,
-//! locks nobody out.
+//! reached, the one that has been idle longest makes room for a new one, or the one whose request's head has been coming
+//! longest: whoever holds connections without a request, however many, locks nobody out.
 //!
 //! A request costs a number here: when its connection began to rest, told by counting and not by a clock. Who asks since
 //! when a connection rests looks through all of them, which happens seldom.
@@ -96,10 +96,14 @@ impl Crowd {
         self.rests();
     }
 
+    /// The connection that has been idle longest; where none is, the one that has been without a request longest while
+    /// its head is coming: heads that never end would keep everybody out for `limits.header_timeout`.
     fn longest_idle(&self) -> Option<u64> {
         let members = self.members.borrow();
-        let idle = members.iter().filter(|(_, (watch, _))| watch.is_idle());
-        idle.min_by_key(|(_, (watch, _))| watch.resting_from()).map(|(number, _)| *number)
+        let without_request = members.iter().filter(|(_, (watch, _))| watch.is_idle() || watch.is_in_head());
+        without_request
+            .min_by_key(|(_, (watch, _))| (!watch.is_idle(), watch.resting_from()))
+            .map(|(number, _)| *number)
     }
 
     /// Ends the connection that has been idle longest; whether there was one.

@@ -48,10 +48,11 @@ const MAX_RESETS: usize = 20;
 /// many is broken.
 const MAX_ERRORS: usize = 100;
 /// Bytes of a request's body that may come before anybody reads them: what a stream, and a connection, can make the
-/// proxy hold outside of the budget for bodies.
-const STREAM_WINDOW: u32 = 256 << 10;
+/// proxy hold outside of the budget for bodies. What the protocol begins with (RFC 9113 section 6.9.2): a connection's
+/// cannot be less.
+const STREAM_WINDOW: u32 = 65_535;
 /// See [`STREAM_WINDOW`].
-const CONNECTION_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 65_535;
 /// The least that the protocol allows (RFC 9113 section 4.2): larger frames would only delay other streams.
 const MAX_FRAME: u32 = 16 << 10;
 /// Bytes of a stream's answer that may wait for the client.

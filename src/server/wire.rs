@@ -10,6 +10,9 @@
 //! Tail   its answer's last bytes are still to be written
 //! ```
 //!
+//! What a client sends behind a request (pipelining) is held by hyper. Where that is the start of a head, the next phase
+//! is Head and not Idle; whether it is, the last bytes that came tell, and the length of the body.
+//!
 //! What hyper writes in Idle or Head is an answer of its own to something that is no request (400, 431): its body is
 //! replaced by the proxy's, with a code, so that nobody takes it for the gateway's.
 //!
@@ -63,7 +66,7 @@ pub(super) struct Watch {
     phase: Cell<Phase>,
     /// Open streams of an HTTP/2 connection, whose phase is always `Busy`; `None` for HTTP/1.1.
     streams: Cell<Option<u32>>,
-    /// Since when it has been idle, if it is.
+    /// Since when it has had no request, if it has none.
     resting_from: Cell<u64>,
     end: Cell<Option<ConnectionEnd>>,
     /// Tells an HTTP/2 connection to leave.
@@ -72,6 +75,8 @@ pub(super) struct Watch {
     fragment: Cell<bool>,
     /// Whether the last request, or what came in place of one, was refused while more of it was still coming.
     unread: Cell<bool>,
+    /// The length of the last request's body; `None` for chunks.
+    body: Cell<Option<u64>>,
 }
 
 impl Watch {
@@ -85,6 +90,7 @@ impl Watch {
             leave: Notify::new(),
             fragment: Cell::new(false),
             unread: Cell::new(false),
+            body: Cell::new(None),
         })
     }
 
@@ -100,6 +106,11 @@ impl Watch {
     /// Whether it is an HTTP/1.1 connection without a request; one over HTTP/2 is told before it ends.
     pub(super) fn is_idle_http1(&self) -> bool {
         self.phase.get() == Phase::Idle
+    }
+
+    /// Whether it is an HTTP/1.1 connection on which a request's head is coming.
+    pub(super) fn is_in_head(&self) -> bool {
+        self.phase.get() == Phase::Head
     }
 
     /// A moment of the crowd's.
@@ -158,9 +169,11 @@ impl Watch {
         self.end.get().unwrap_or(ConnectionEnd::Closed)
     }
 
-    /// The chain has a request. Says whether its target had a fragment, which hyper drops unseen.
-    pub(super) fn begin(&self) -> bool {
+    /// The chain has a request with a body of this length; `None` for chunks. Says whether its target had a fragment,
+    /// which hyper drops unseen.
+    pub(super) fn begin(&self, body: Option<u64>) -> bool {
         self.phase.set(Phase::Busy);
+        self.body.set(body);
         self.unread.set(false);
         self.fragment.replace(false)
     }
@@ -189,6 +202,12 @@ pub(super) struct Wire {
     stalled: Option<Deadline>,
     /// Whether the line that is coming is a request's first.
     in_first_line: bool,
+    /// The last bytes that came.
+    last: [u8; 3],
+    /// How many have come after the last head; `None` where that is not known: hyper had that head already.
+    after_head: Option<u64>,
+    /// Whether the request line that comes next may have begun with the last request's bytes.
+    unsure: bool,
     own: Option<Own>,
     /// Set once only the client's side is open.
     lingering: Option<Deadline>,
@@ -215,6 +234,9 @@ impl Wire {
             turn: 0,
             stalled: None,
             in_first_line: false,
+            last: [0; 3],
+            after_head: None,
+            unsure: false,
             own: None,
             lingering: None,
         }
@@ -233,20 +255,75 @@ impl Wire {
 
     /// Moves on to the phase that these bytes mean.
     fn saw(&mut self, bytes: &[u8]) {
-        let phase = self.watch.phase.get();
-        if !bytes.is_empty() && phase == Phase::Idle {
-            self.watch.phase.set(Phase::Head);
-            self.deadline = Some(Deadline::after(self.watch.crowd.limits().header_timeout));
-            self.in_first_line = true;
+        if bytes.is_empty() {
+            return;
         }
+        match self.watch.phase.get() {
+            Phase::Idle => {
+                self.watch.phase.set(Phase::Head);
+                self.deadline = Some(Deadline::after(self.watch.crowd.limits().header_timeout));
+                self.in_first_line = !std::mem::take(&mut self.unsure);
+                self.after_head = None;
+                self.saw_head(bytes);
+            }
+            Phase::Head => self.saw_head(bytes),
+            Phase::Busy | Phase::Tail => {
+                self.after_head = self.after_head.map(|count| count + bytes.len() as u64);
+            }
+        }
+        let kept = bytes.len().min(3);
+        self.last.rotate_left(kept);
+        self.last[3 - kept..].copy_from_slice(&bytes[bytes.len() - kept..]);
+    }
+
+    fn saw_head(&mut self, bytes: &[u8]) {
+        let mut from = 0;
         if self.in_first_line {
-            let end = memchr::memchr(b'\n', bytes);
             // Empty lines before a request are allowed (RFC 9112 section 2.2).
-            self.in_first_line = end.is_none_or(|end| bytes[..end].trim_ascii().is_empty());
-            if memchr::memchr(b'#', &bytes[..end.unwrap_or(bytes.len())]).is_some() {
+            from = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+            let line = &bytes[from..];
+            let end = memchr::memchr(b'\n', line);
+            self.in_first_line = end.is_none();
+            if memchr::memchr(b'#', &line[..end.unwrap_or(line.len())]).is_some() {
                 self.watch.fragment.set(true);
             }
         }
+        // Most reads end where a head does, and then nothing has come after it.
+        if let Some(count) = &mut self.after_head {
+            *count += bytes.len() as u64;
+        } else if !bytes.ends_with(b"\n\r\n") {
+            let before = |at: usize| if at < 3 { self.last[at] } else { bytes[at - 3] };
+            let is_end = |at: &usize| {
+                let at = at + 3;
+                before(at - 1) == b'\n' || (before(at - 1), before(at - 2)) == (b'\r', b'\n')
+            };
+            let end = memchr::memchr_iter(b'\n', bytes).filter(|at| *at >= from).find(is_end);
+            self.after_head = end.map(|end| (bytes.len() - end - 1) as u64);
+        }
+    }
+
+    /// The answer is out, and the next request's head comes; some of it may have come already.
+    fn next_request(&mut self) {
+        let watch = &self.watch;
+        // What ends with an empty line is a head, or chunks, to the last byte; or a body that is not followed by more.
+        let is_whole = self.last.ends_with(b"\n\r\n") || self.last.ends_with(b"\n\n");
+        let has_begun = match (is_whole, watch.body.get(), self.after_head) {
+            (true, ..) => Some(false),
+            (false, Some(0) | None, _) => Some(true),
+            (false, Some(length), Some(count)) if count >= length => {
+                // Some clients send an empty line behind a body.
+                let more = usize::try_from(count - length).unwrap_or(usize::MAX);
+                Some(more > 2 || self.last[3 - more..].iter().any(|byte| !matches!(byte, b'\r' | b'\n')))
+            }
+            // A body that was not read to its end, or whose head was not seen.
+            (false, ..) => None,
+        };
+        self.deadline = None;
+        self.after_head = None;
+        self.in_first_line = false;
+        self.unsure = has_begun.is_none();
+        watch.phase.set(if has_begun == Some(true) { Phase::Head } else { Phase::Idle });
+        watch.rest();
     }
 
     /// Whether the time for a head is up. Polled only while nothing comes.
@@ -417,9 +494,9 @@ impl AsyncWrite for Wire {
         ready!(this.unless_stalled(cx, written))?;
         // hyper flushes once its own buffer is empty: the answer is out, and what follows is another one.
         if this.watch.phase.get() == Phase::Tail {
-            this.watch.phase.set(Phase::Idle);
-            this.watch.rest();
-            this.deadline = None;
+            this.next_request();
+            // hyper may not read until more comes, so the time for the head begins here; what is late is answered there.
+            let _ = this.watch.phase.get() == Phase::Head && this.is_late(cx);
         }
         Poll::Ready(Ok(()))
     }

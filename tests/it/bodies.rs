@@ -371,12 +371,26 @@ fn bodies_share_one_budget() {
         reply.send(answer("200 OK", &[], "ok"))?;
         Ok(Then::Keep)
     });
-    // Its length is announced, so its whole share is taken before its first byte is there.
-    let mut holder = Client::connect(scene.proxy.address()).unwrap();
-    holder
-        .send(b"PUT /slow HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 100000\r\n\r\n")
-        .unwrap();
-    assert_eq!(holder.head("PUT").unwrap().0, 100);
+    // What is announced takes no room before it comes.
+    let announce =
+        b"PUT /slow HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 100000\r\n\r\n";
+    let mut idlers: Vec<_> = (0..20).map(|_| Client::connect(scene.proxy.address()).unwrap()).collect();
+    for idler in &mut idlers {
+        idler.send(announce).unwrap();
+        assert_eq!(idler.head("PUT").unwrap().0, 100);
+    }
+    for via in Via::ALL {
+        scene.sent(via, &Ask::new("PUT", "/a").body("x"));
+    }
+    let mut holder = idlers.swap_remove(0);
+    for mut idler in idlers {
+        idler.end_writing().unwrap();
+        assert_refusal(&idler.answer("PUT").unwrap(), 400, "body-cut");
+    }
+
+    // Until its answer is there the body may be needed again, and keeps its room.
+    holder.send(&vec![b'x'; 100_000]).unwrap();
+    assert_eq!(scene.origin.next().body.len(), 100_000);
     for via in Via::ALL {
         let refused = scene.refused(via, &Ask::new("PUT", "/a").body("x"), 503, "busy");
         assert_eq!(refused.head.one("retry-after"), Some("1"));
@@ -386,11 +400,6 @@ fn bodies_share_one_budget() {
             "who needs no room is served"
         );
     }
-
-    // Until its answer is there the body may be needed again, and keeps its room.
-    holder.send(&vec![b'x'; 100_000]).unwrap();
-    assert_eq!(scene.origin.next().body.len(), 100_000);
-    scene.refused(Via::Http1, &Ask::new("PUT", "/a").body("x"), 503, "busy");
     answer_now.send(()).unwrap();
     assert_eq!(holder.answer("PUT").unwrap().status, 200);
     for via in Via::ALL {
@@ -399,31 +408,60 @@ fn bodies_share_one_budget() {
 
     // Who leaves gives its room back.
     let mut leaver = Client::connect(scene.proxy.address()).unwrap();
-    leaver
-        .send(b"PUT /a HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 100000\r\n\r\n")
-        .unwrap();
-    assert_eq!(leaver.head("PUT").unwrap().0, 100);
+    leaver.send(b"PUT /a HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n").unwrap();
+    leaver.send(&vec![b'x'; 99_999]).unwrap();
     leaver.end_writing().unwrap();
     assert_refusal(&leaver.answer("PUT").unwrap(), 400, "body-cut");
     scene.sent(Via::Http1, &Ask::new("PUT", "/a").body("x"));
 }
 
 #[test]
+fn bodies_that_all_wait_for_more_room_do_not_wait_for_ever() {
+    let limits = "[limits]\nmax_body = \"100000B\"\nmax_buffered = \"100000B\"\nbuffer_wait = \"200ms\"";
+    let scene = Setup::new().top(limits).start_ok();
+    let mut clients = [0, 1].map(|_| Client::connect(scene.proxy.address()).unwrap());
+    for client in &mut clients {
+        client.send(b"PUT /a HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n").unwrap();
+        // More than half of the room.
+        client.send(&vec![b'x'; 60_000]).unwrap();
+    }
+    let [mut first, mut second] = clients;
+    let (mut refused, mut served) = loop {
+        if first.is_answered_within(std::time::Duration::from_millis(10)).unwrap() {
+            break (first, second);
+        }
+        if second.is_answered_within(std::time::Duration::from_millis(10)).unwrap() {
+            break (second, first);
+        }
+    };
+    assert_refusal(&refused.answer("PUT").unwrap(), 503, "busy");
+    served.send(&vec![b'x'; 40_000]).unwrap();
+    assert_eq!(served.answer("PUT").unwrap().status, 200);
+    assert_eq!(scene.origin.next().body.len(), 100_000);
+}
+
+#[test]
 fn a_request_waits_for_room() {
-    let scene = Setup::new()
-        .top("[limits]\nmax_body = \"100000B\"\nmax_buffered = \"100000B\"\nbuffer_wait = \"1m\"")
-        .start_ok();
+    let (answer_now, may_answer) = mpsc::channel::<()>();
+    let may_answer = Mutex::new(may_answer);
+    let limits = "[limits]\nmax_body = \"100000B\"\nmax_buffered = \"100000B\"\nbuffer_wait = \"1m\"";
+    let scene = Setup::new().top(limits).start(move |request, reply| {
+        if request.target() == b"/prod/first" {
+            may_answer.lock().unwrap().recv().unwrap();
+        }
+        reply.send(answer("200 OK", &[], "ok"))?;
+        Ok(Then::Keep)
+    });
     let mut holder = Client::connect(scene.proxy.address()).unwrap();
-    holder
-        .send(b"PUT /first HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 100000\r\n\r\n")
-        .unwrap();
-    assert_eq!(holder.head("PUT").unwrap().0, 100);
+    holder.send(&Ask::new("PUT", "/first").body(vec![b'x'; 100_000]).bytes()).unwrap();
+    assert_eq!(scene.origin.next().target(), b"/prod/first");
+    // All room is taken until the first is answered.
     let mut waiter = Client::connect(scene.proxy.address()).unwrap();
     waiter.send(&Ask::new("PUT", "/second").body("x").bytes()).unwrap();
-    holder.send(&vec![b'x'; 100_000]).unwrap();
+    assert_eq!(scene.sent(Via::Http1, &Ask::new("GET", "/a")).target(), b"/prod/a");
+    answer_now.send(()).unwrap();
     assert_eq!(holder.answer("PUT").unwrap().status, 200);
     assert_eq!(waiter.answer("PUT").unwrap().status, 200);
-    assert_eq!(scene.origin.next().target(), b"/prod/first");
     assert_eq!(scene.origin.next().target(), b"/prod/second");
 }
 

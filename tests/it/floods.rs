@@ -336,6 +336,20 @@ fn windows_that_overflow_end_the_connection() {
 }
 
 #[test]
+fn a_body_that_nobody_reads_yet_stays_with_the_client() {
+    // The second request waits for its turn, and its body is not read until then.
+    let scene = Setup::new().stage("rate_limit = { rate = \"1/h\", burst = 1, wait = \"24h\" }").start_ok();
+    scene.sent(Via::Http1, &Ask::new("GET", "/a"));
+    for streams in [1, 4] {
+        let mut raw = Raw::connect(&scene, &[]);
+        raw.pour((0..streams).map(|n| frame(HEADERS, END_HEADERS, 2 * n + 1, &head(POST))));
+        // More than 65,535 bytes on the whole, all of one stream or of several.
+        raw.pour((0..7).map(|n| frame(DATA, 0, 2 * (n % streams) + 1, &[b'x'; 10_000])));
+        assert_eq!(raw.gone(), Some(FLOW_CONTROL_ERROR));
+    }
+}
+
+#[test]
 fn priorities_and_unknown_frames_do_no_harm() {
     let scene = scene();
     let mut raw = Raw::connect(&scene, &[]);

@@ -600,3 +600,43 @@ fn the_list_of_metrics_is_written_from_the_code() {
         assert!(written == fresh, "docs/metrics.md is stale: UPDATE_GENERATED=1 tests/run rewrites it");
     }
 }
+
+#[test]
+fn refusals_of_the_admin_listener_carry_their_code() {
+    let scene = Setup::new().top("admin = \"127.0.0.1:0\"\nmetrics = false").start_ok();
+    let admin = admin(scene.proxy.process());
+    for (ask, status, code) in [
+        (Ask::new("GET", "/other"), 404, "not-found"),
+        (Ask::new("GET", "/metrics"), 404, "not-found"),
+        (Ask::new("POST", "/healthz"), 405, "method-not-allowed"),
+        (Ask::new("GET", "/healthz").header("origin", "https://a.example"), 403, "origin-not-allowed"),
+        (Ask::new("GET", "http://a.example/healthz"), 421, "host-not-allowed"),
+    ] {
+        let answer = Via::Http1.exchange(admin, &ask).unwrap();
+        assert_eq!((answer.status, answer.head.one("x-countersign-error")), (status, Some(code)));
+        assert_eq!(answer.json()["error"], code);
+    }
+}
+
+#[test]
+fn who_holds_admin_connections_keeps_health_from_nobody_for_long() {
+    let scene = Setup::new().top("admin = \"127.0.0.1:0\"").start_ok();
+    let admin = admin(scene.proxy.process());
+    let fetched = |client: &mut Client| client.exchange(&Ask::new("GET", "/healthz")).unwrap();
+    // A connection has one request, so that nobody holds a place after the answer.
+    let mut once = Client::connect(admin).unwrap();
+    let answer = fetched(&mut once);
+    assert_eq!((answer.status, answer.head.one("connection")), (200, Some("close")));
+    assert!(once.rest().unwrap().is_empty());
+    // All places, by clients that never read: they ask again and again, and do not get that far.
+    let asks = Ask::new("GET", "/metrics").bytes().repeat(200);
+    let mut held: Vec<Client> = (0..64).map(|_| Client::connect(admin).unwrap()).collect();
+    for (number, client) in held.iter_mut().enumerate() {
+        match number % 2 {
+            // It may have been hung up on meanwhile.
+            0 => drop(client.send(&asks)),
+            _ => client.send(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-a: ").unwrap(),
+        }
+    }
+    assert_eq!(fetched(&mut Client::connect(admin).unwrap()).status, 200);
+}

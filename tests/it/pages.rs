@@ -377,3 +377,27 @@ fn the_health_command_passes_wherever_admin_listens() {
     let asked = Launch::arguments(["health", "--admin", &everywhere]).run();
     assert_eq!(asked.code, Some(0), "{asked:?}");
 }
+
+#[test]
+fn whoever_reaches_admin_from_elsewhere_needs_the_token_for_more_than_whether_all_is_well() {
+    const TOKEN: &str = "token-0123456789-of-callers";
+    let own = own_address();
+    let top = format!("admin = \"{own}:0\"\nguard = {{ allow_remote = true, token.env = \"CALLERS\" }}");
+    let scene = Setup::new().top(&top).variable("CALLERS", TOKEN).without_keys().start_ok();
+    scene.proxy.process().find(|line| line.contains("no usable credentials").then_some(()));
+    let admin = admin(&scene);
+    let ask = |path: &str, token: Option<&str>| {
+        let ask = Ask::new("GET", path).header("host", admin.to_string());
+        let ask = token.into_iter().fold(ask, |ask, token| ask.header("x-countersign-token", token));
+        Via::Http1.exchange(admin, &ask).unwrap()
+    };
+    let outside = !own.is_loopback();
+    let refused = if outside { 401 } else { 200 };
+    assert_eq!(ask("/metrics", None).status, refused);
+    assert_eq!(ask("/metrics", Some("token-0123456789-of-others")).status, refused);
+    assert_eq!(ask("/metrics", Some(TOKEN)).status, 200);
+    assert_eq!(ask("/healthz", None).status, 200);
+    let bare = ask("/readyz", None);
+    assert_eq!((bare.status, bare.text().contains("problem")), (503, !outside), "{}", bare.text());
+    assert!(ask("/readyz", Some(TOKEN)).text().contains("problem"));
+}

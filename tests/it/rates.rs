@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Instant,
 };
 
 use crate::support::{
@@ -81,12 +82,14 @@ fn begin(scene: &Scene, path: &str) -> Client {
 
 /// Asks until it is answered by the stage.
 fn eventually(scene: &Scene, via: Via, path: &str, meanwhile: (u16, &str)) -> Answer {
+    let begun = Instant::now();
     loop {
         let answer = scene.ask(via, &get(path));
         if answer.head.one("x-countersign-error").is_none() {
             return answer;
         }
         assert_refusal(&answer, meanwhile.0, meanwhile.1);
+        assert!(begun.elapsed() < PATIENCE, "refused for ever");
     }
 }
 
@@ -111,9 +114,19 @@ fn a_burst_passes_and_what_is_beyond_is_told_when_to_come_back() {
 
 #[test]
 fn the_bucket_fills_again() {
-    let scene = Setup::new().stage("rate_limit = { rate = \"20/s\", burst = 1, wait = \"0s\" }").start_ok();
+    let scene = Setup::new().stage("rate_limit = { rate = \"2/s\", burst = 1, wait = \"0s\" }").start_ok();
     for via in Via::ALL {
-        for _ in 0..5 {
+        for _ in 0..2 {
+            // It is empty within a few requests, unless nothing limits them or each takes half a second.
+            let begun = Instant::now();
+            let refused = loop {
+                let answer = scene.ask(via, &get("/a"));
+                if answer.status != 200 {
+                    break answer;
+                }
+                assert!(begun.elapsed() < PATIENCE, "never empty");
+            };
+            assert_refusal(&refused, 429, "rate-limited");
             eventually(&scene, via, "/a", (429, "rate-limited"));
         }
     }
@@ -196,6 +209,26 @@ fn beyond_the_places_there_is_a_refusal_that_costs_nothing() {
             assert_eq!(holder.answer("GET").unwrap().status, 200);
         }
         scene.sent(via, &get("/a"));
+    }
+}
+
+#[test]
+fn who_sends_slowly_holds_no_place() {
+    let scene = Gate::default().start(in_flight(1, "10s"));
+    let mut slow: Vec<_> = (0..3).map(|_| Client::connect(scene.proxy.address()).unwrap()).collect();
+    for client in &mut slow {
+        client
+            .send(b"PUT /a HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n")
+            .unwrap();
+        // Its body is being read.
+        assert_eq!(client.head("PUT").unwrap().0, 100);
+    }
+    for via in Via::ALL {
+        scene.sent(via, &get("/a"));
+    }
+    for mut client in slow {
+        client.send(b"hello").unwrap();
+        assert_eq!(client.answer("PUT").unwrap().status, 200);
     }
 }
 

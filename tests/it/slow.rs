@@ -70,6 +70,25 @@ fn a_body_that_trickles_ends_over_both_protocols() {
 }
 
 #[test]
+fn what_came_quickly_is_no_credit_for_a_trickle() {
+    const QUICK: usize = 50_000;
+    const SLOW: usize = 500;
+    let scene = limits("body_timeout = \"300ms\"\nmin_body_rate = \"1KiB\"").start_ok();
+    let mut client = Client::connect(scene.proxy.address()).unwrap();
+    let head = format!("PUT /a HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", QUICK + SLOW);
+    client.send(head.as_bytes()).unwrap();
+    client.send(&vec![b'x'; QUICK]).unwrap();
+    for _ in 0..SLOW {
+        if client.is_answered_within(Duration::from_millis(20)).unwrap() {
+            break;
+        }
+        client.send(b"x").unwrap();
+    }
+    assert_refusal(&client.answer("PUT").unwrap(), 408, "body-too-slow");
+    assert!(scene.origin.take().is_empty());
+}
+
+#[test]
 fn an_honest_slow_body_arrives() {
     // Past the time from which the rate is looked at, faster than it must be, and slower than any network.
     let scene = limits("body_timeout = \"300ms\"\nmin_body_rate = \"10B\"").start_ok();
@@ -80,7 +99,7 @@ fn an_honest_slow_body_arrives() {
 
 #[test]
 fn an_idle_connection_is_closed_over_both_protocols() {
-    let scene = limits("idle_timeout = \"300ms\"").start_ok();
+    let scene = limits("idle_timeout = \"2s\"").start_ok();
     let mut client = Client::connect(scene.proxy.address()).unwrap();
     for _ in 0..2 {
         assert_eq!(client.exchange(&get("/a")).unwrap().status, 200);
@@ -88,7 +107,7 @@ fn an_idle_connection_is_closed_over_both_protocols() {
     assert!(client.rest().unwrap().is_empty(), "closed without a word");
     ended(&scene.proxy, "idle");
 
-    let scene = limits("idle_timeout = \"300ms\"").start_ok();
+    let scene = limits("idle_timeout = \"2s\"").start_ok();
     let client = h2c::Client::connect(scene.proxy.address()).unwrap();
     assert_eq!(client.exchange(&get("/a")).unwrap().status, 200);
     ended(&scene.proxy, "idle");
@@ -102,13 +121,12 @@ fn a_connection_with_a_request_is_not_idle() {
     for via in Via::ALL {
         let (go, gone) = mpsc::channel::<()>();
         let gone = Mutex::new(gone);
-        let scene =
-            limits("idle_timeout = \"300ms\"").start(move |request: &Request, reply: &mut Reply<'_>| {
-                if request.target() == b"/prod/held" {
-                    gone.lock().unwrap().recv().map_err(io::Error::other)?;
-                }
-                ok(request, reply)
-            });
+        let scene = limits("idle_timeout = \"2s\"").start(move |request: &Request, reply: &mut Reply<'_>| {
+            if request.target() == b"/prod/held" {
+                gone.lock().unwrap().recv().map_err(io::Error::other)?;
+            }
+            ok(request, reply)
+        });
         let address = scene.proxy.address();
         let held = std::thread::spawn(move || via.exchange(address, &get("/held")).unwrap().status);
         scene.origin.next();
@@ -232,6 +250,46 @@ fn the_longest_idle_connection_makes_room_for_a_new_one() {
         }
         assert!(client.exchange(&get("/a")).is_err());
     }
+}
+
+#[test]
+fn heads_that_never_end_lock_nobody_out() {
+    let top =
+        "[log]\nfilter = \"info,countersign=debug\"\n[limits]\nmax_connections = 2\nheader_timeout = \"1h\"";
+    let scene = Setup::new().top(top).start_ok();
+    let half = b"GET /b HTTP/1.1\r\nhost: localhost\r\nx-a: x";
+    let mut clients: Vec<_> = (0..2).map(|_| Client::connect(scene.proxy.address()).unwrap()).collect();
+    for client in &mut clients {
+        // With a request before it, so that it is known to have come.
+        client.send(&[&get("/a").bytes()[..], half].concat()).unwrap();
+        assert_eq!(client.answer("GET").unwrap().status, 200);
+    }
+    for via in Via::ALL {
+        assert_eq!(scene.ask(via, &get("/a")).status, 200);
+    }
+    ended(&scene.proxy, "made-room");
+    // The one that came first has gone, and the other goes on.
+    assert!(clients[0].rest().is_ok_and(|rest| rest.is_empty()));
+    clients[1].send(b"\r\n\r\n").unwrap();
+    assert_eq!(clients[1].answer("GET").unwrap().status, 200);
+}
+
+#[test]
+fn half_a_head_behind_a_request_ends_in_a_timeout_with_a_code() {
+    let scene = limits("header_timeout = \"300ms\"").start_ok();
+    let mut client = Client::connect(scene.proxy.address()).unwrap();
+    client.send(&[&get("/a").bytes()[..], b"GET /b HTTP/1.1\r\nhost"].concat()).unwrap();
+    assert_eq!(client.answer("GET").unwrap().status, 200);
+    assert_refusal(&client.answer("GET").unwrap(), 408, "header-timeout");
+    assert!(client.rest().unwrap().is_empty());
+    ended(&scene.proxy, "header-timeout");
+    // An empty line behind a body is the start of nothing.
+    let scene = limits("header_timeout = \"300ms\"\nidle_timeout = \"2s\"").start_ok();
+    let mut client = Client::connect(scene.proxy.address()).unwrap();
+    client.send(b"PUT /a HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\nhello\r\n").unwrap();
+    assert_eq!(client.answer("PUT").unwrap().status, 200);
+    assert!(client.rest().unwrap().is_empty());
+    ended(&scene.proxy, "idle");
 }
 
 #[test]

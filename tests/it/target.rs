@@ -317,3 +317,26 @@ fn methods_pass_as_they_are() {
         assert_eq!(scene.sent(via, &Ask::new("get", "/none")).method(), "get");
     }
 }
+
+#[test]
+fn a_hash_in_a_line_of_a_pipelined_head_is_no_fragment() {
+    let scene = Setup::new().start_ok();
+    for first in [
+        "GET /a HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        "PUT /a HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\nhello",
+        "PUT /a HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+    ] {
+        let mut client = Client::connect(scene.proxy.address()).unwrap();
+        client.send(format!("{first}GET /b HTTP/1.1\r\nhost: localhost\r\nx-a: x").as_bytes()).unwrap();
+        assert_eq!(client.answer("GET").unwrap().status, 200);
+        client.send(b"#y\r\n\r\n").unwrap();
+        assert_eq!(client.answer("GET").unwrap().status, 200, "{first}");
+        // Behind a whole request it is seen again, after a body too.
+        for _ in 0..2 {
+            client.send(first.as_bytes()).unwrap();
+            assert_eq!(client.answer("GET").unwrap().status, 200);
+        }
+        client.send(b"GET /b#y HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+        assert_refusal(&client.answer("GET").unwrap(), 400, "bad-target");
+    }
+}
