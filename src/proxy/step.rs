@@ -1,7 +1,8 @@
 //! A step of the chain that decides at once: it takes the previous step's type and gives the next step's, or refuses.
 
 use std::{
-    future::{Ready, ready},
+    marker::PhantomData,
+    pin::Pin,
     task::{Context, Poll},
 };
 
@@ -22,6 +23,26 @@ pub trait Step {
     /// # Errors
     /// The [`Refusal`] that the client is answered with.
     fn apply(&self, request: Self::In) -> Result<Self::Out, Refusal>;
+}
+
+/// A refusal as a future. It holds no room for an answer, which the layers would move each time they hand it on.
+pub struct Refused<R> {
+    refusal: Option<Refusal>,
+    answer: PhantomData<fn() -> R>,
+}
+
+impl<R> Refused<R> {
+    pub(super) const fn new(refusal: Refusal) -> Self {
+        Self { refusal: Some(refusal), answer: PhantomData }
+    }
+}
+
+impl<R> Future for Refused<R> {
+    type Output = Result<R, Refusal>;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Err(self.refusal.take().expect("a future is not polled after it ended")))
+    }
 }
 
 /// Puts a [`Step`] before the rest of the chain.
@@ -50,7 +71,7 @@ where
 {
     type Response = S::Response;
     type Error = Refusal;
-    type Future = Either<S::Future, Ready<Result<S::Response, Refusal>>>;
+    type Future = Either<S::Future, Refused<S::Response>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
         self.next.poll_ready(cx)
@@ -59,7 +80,7 @@ where
     fn call(&mut self, request: T::In) -> Self::Future {
         match self.step.apply(request) {
             Ok(request) => Either::Left(self.next.call(request)),
-            Err(refusal) => Either::Right(ready(Err(refusal))),
+            Err(refusal) => Either::Right(Refused::new(refusal)),
         }
     }
 }

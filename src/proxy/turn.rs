@@ -5,7 +5,6 @@
 //! Refused (429) is a request whose turn by `rate_limit` is further off than its `wait`.
 
 use std::{
-    future::{Ready, ready},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -13,7 +12,7 @@ use std::{
 use futures_util::future::Either;
 use tower::Service;
 
-use super::{rate::Rate, refusal::Refusal, sanitize::Sanitized};
+use super::{rate::Rate, refusal::Refusal, sanitize::Sanitized, step::Refused};
 
 /// A request whose body may be read.
 pub struct Due(pub(super) Sanitized);
@@ -32,7 +31,6 @@ impl<S> Turn<S> {
 
 /// Boxed only for a request that has to wait.
 type Waiting<R> = Pin<Box<dyn Future<Output = Result<R, Refusal>>>>;
-type Answer<R> = Result<R, Refusal>;
 
 impl<S> Service<Sanitized> for Turn<S>
 where
@@ -40,7 +38,7 @@ where
 {
     type Response = S::Response;
     type Error = Refusal;
-    type Future = Either<S::Future, Either<Ready<Answer<S::Response>>, Waiting<S::Response>>>;
+    type Future = Either<S::Future, Either<Refused<S::Response>, Waiting<S::Response>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
         self.next.poll_ready(cx)
@@ -49,7 +47,7 @@ where
     fn call(&mut self, request: Sanitized) -> Self::Future {
         match request.head.stage.rate.as_ref().map_or(Ok(None), Rate::take) {
             Ok(None) => Either::Left(self.next.call(Due(request))),
-            Err(refusal) => Either::Right(Either::Left(ready(Err(refusal)))),
+            Err(refusal) => Either::Right(Either::Left(Refused::new(refusal))),
             Ok(Some(wait)) => {
                 let mut next = self.next.clone();
                 Either::Right(Either::Right(Box::pin(async move {

@@ -15,7 +15,6 @@
 pub(super) mod cors;
 
 use std::{
-    future::{Ready, ready},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready as polled},
@@ -96,7 +95,7 @@ where
 {
     type Response = Response<AnswerBody>;
     type Error = Refusal;
-    type Future = Either<Guarding<S::Future>, Ready<Result<Response<AnswerBody>, Refusal>>>;
+    type Future = Either<Guarding<S::Future>, Decided>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
         self.next.poll_ready(cx)
@@ -105,9 +104,21 @@ where
     fn call(&mut self, received: Received) -> Self::Future {
         match self.apply(received) {
             Ok(Passed::On(guarded)) => Either::Left(Guarding { inner: self.next.call(guarded) }),
-            Ok(Passed::Answered(answer)) => Either::Right(ready(Ok(*answer))),
-            Err(refusal) => Either::Right(ready(Err(refusal))),
+            Ok(Passed::Answered(answer)) => Either::Right(Decided(Some(Ok(answer)))),
+            Err(refusal) => Either::Right(Decided(Some(Err(refusal)))),
         }
+    }
+}
+
+/// What needs nothing further in.
+pub(super) struct Decided(Option<Result<Box<Response<AnswerBody>>, Refusal>>);
+
+impl Future for Decided {
+    type Output = Result<Response<AnswerBody>, Refusal>;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        let decided = self.0.take().expect("a future is not polled after it ended");
+        Poll::Ready(decided.map(|answer| *answer))
     }
 }
 
