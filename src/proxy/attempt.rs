@@ -9,7 +9,7 @@
 //! The second time goes over a new connection and is signed anew.
 //!
 //! Besides, a signed request that the gateway itself refused, because its credentials or its date were no good, is signed
-//! and sent once more when there is something better to sign with ([`mend`]): refused, it has not acted.
+//! and sent once more when there is something better to sign with ([`mod@super::mend`]): refused, it has not acted.
 
 use std::rc::Rc;
 
@@ -122,7 +122,10 @@ async fn complete(request: &mut Keyed) -> Result<(HeaderMap, Option<Signed>), Re
         return Ok((request.head.headers.clone(), None));
     }
     let stage = Rc::clone(&request.head.stage);
-    identity::usable(&stage.credentials, &stage.clock, request.head.from_here).await?;
+    if !identity::is_held(&stage.credentials, &stage.clock) {
+        // Boxed because it is rare and large.
+        Box::pin(identity::usable(&stage.credentials, &stage.clock, request.head.from_here)).await?;
+    }
     let identity = stage.credentials.load();
     let Some(identity) = &*identity else { return Err(Code::NoCredentials.into()) };
     let at = stage.clock.now();

@@ -9,6 +9,11 @@ use crate::credentials::{Clock, Current};
 /// How long a request waits for a refresh: a laptop that wakes up, a container that was throttled.
 const WAIT: Duration = Duration::from_secs(5);
 
+/// Whether there are credentials that can sign, so that nobody need wait.
+pub(super) fn is_held(current: &Current, clock: &Clock) -> bool {
+    current.load().as_ref().is_some_and(|identity| !identity.expired(clock.now()))
+}
+
 /// Returns once there are credentials that can sign. Only for a caller on this machine (`from_here`) may somebody be
 /// asked to log in.
 pub(super) async fn usable(current: &Current, clock: &Clock, from_here: bool) -> Result<(), Refusal> {
