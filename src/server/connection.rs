@@ -18,8 +18,9 @@ use super::{
     accept::until_stopped,
     http2,
     listen::Conn,
+    phase::Watch,
     tls,
-    wire::{PREFACE, Watch, Wire},
+    wire::{PREFACE, Wire},
 };
 use crate::{
     coarse,

@@ -16,7 +16,7 @@ use tokio::{
     task::{AbortHandle, JoinHandle},
 };
 
-use super::{Common, wire::Watch};
+use super::{Common, phase::Watch};
 use crate::{
     coarse,
     config::Limits,

@@ -31,7 +31,8 @@ use tower::Service as _;
 use super::{
     accept::until_stopped,
     connection::MAX_HEAD,
-    wire::{LINGER, Watch, Wire},
+    phase::Watch,
+    wire::{LINGER, Wire},
 };
 use crate::{
     coarse::{self, Deadline},

@@ -17,6 +17,7 @@ mod files;
 mod http2;
 mod inherited;
 mod listen;
+mod phase;
 mod self_signed;
 mod socket_file;
 mod tls;
