@@ -28,11 +28,15 @@ pub(super) async fn usable(current: &Current, clock: &Clock, from_here: bool) ->
     } else if current.wait_usable(|identity| !identity.expired(clock.now()), WAIT).await.is_some() {
         return Ok(());
     }
+    // Looked at again: others may have come meanwhile.
+    let code = match current.load().as_ref().map(|identity| identity.expired(clock.now())) {
+        Some(false) => return Ok(()),
+        Some(true) => Code::CredentialsExpired,
+        None => Code::NoCredentials,
+    };
     if from_here {
         current.want_login();
     }
-    // Looked at again: expired ones may have come meanwhile.
-    let code = if current.load().is_some() { Code::CredentialsExpired } else { Code::NoCredentials };
     let Some(problem) = current.problem() else { return Err(code.into()) };
     Err(Refusal::because(code, problem.message().to_owned()).with_hint(problem.hint().to_owned()))
 }

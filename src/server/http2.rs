@@ -48,12 +48,12 @@ const MAX_RESETS: usize = 20;
 /// Streams that were reset because of the client's mistakes (CVE-2025-8671, "made you reset"). A client that makes that
 /// many is broken.
 const MAX_ERRORS: usize = 100;
-/// Bytes of a request's body that may come before anybody reads them: what a stream, and a connection, can make the
-/// proxy hold outside of the budget for bodies. What the protocol begins with (RFC 9113 section 6.9.2): a connection's
-/// cannot be less.
+/// Bytes of a request's body that may come before anybody reads them, and so outside of the budget for bodies: what the
+/// protocol begins with (RFC 9113 section 6.9.2).
 const STREAM_WINDOW: u32 = 65_535;
-/// See [`STREAM_WINDOW`].
-const CONNECTION_WINDOW: u32 = 65_535;
+/// The same for a connection. h2 lets half as many bytes be lost to small DATA frames that nobody has taken yet, each
+/// costing what it lacks of 256: with less, a client that writes its body line by line would be taken for a flood.
+const CONNECTION_WINDOW: u32 = 256 << 10;
 /// The least that the protocol allows (RFC 9113 section 4.2): larger frames would only delay other streams.
 const MAX_FRAME: u32 = 16 << 10;
 /// Bytes of a stream's answer that may wait for the client.

@@ -88,6 +88,10 @@ impl Watch {
         self.streams.set(Some(0));
     }
 
+    pub(super) fn is_http2(&self) -> bool {
+        self.streams.get().is_some()
+    }
+
     /// A stream of the HTTP/2 connection has a request.
     pub(super) fn begin_stream(&self) {
         self.streams.set(self.streams.get().map(|open| open + 1));

@@ -17,7 +17,9 @@
 //! replaced by the proxy's, with a code, so that nobody takes it for the gateway's.
 //!
 //! A client that sends without a pause has its turn with the others: after [`TURN`] bytes they go first. Otherwise one
-//! that sends nothing but PING, thousands to a read, would have its worker to itself.
+//! that sends nothing but PING, thousands to a read, would have its worker to itself. Over HTTP/2 a turn is short
+//! ([`HTTP2_TURN`]): h2 counts the small DATA frames that nobody has taken yet and ends a connection with many, so who
+//! takes them has to come between.
 //!
 //! In any phase, and for HTTP/2 too, a client that reads nothing of what is there for it for limits.write_timeout loses
 //! the connection.
@@ -47,6 +49,9 @@ pub(super) const LINGER: Duration = Duration::from_secs(5);
 
 /// Bytes that a client may send in one go while others wait.
 const TURN: usize = 128 << 10;
+
+/// The same over HTTP/2: four hundred of the smallest DATA frames, which cost the most by h2's count.
+const HTTP2_TURN: usize = 4 << 10;
 
 /// How long an HTTP/2 preface can be.
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -290,12 +295,23 @@ impl AsyncRead for Wire {
             this.saw(&buf.filled()[before..]);
             return Poll::Ready(Ok(()));
         }
-        if this.turn > TURN {
+        let http2 = this.watch.is_http2();
+        if this.turn >= if http2 { HTTP2_TURN } else { TURN } {
             this.turn = 0;
             // Wakes this task once all others that are ready have run; there is nothing to keep of it.
             return std::pin::pin!(tokio::task::yield_now()).poll(cx).map(Ok);
         }
-        match Pin::new(&mut this.conn).poll_read(cx, buf) {
+        let read = if http2 {
+            let most = buf.remaining().min(HTTP2_TURN - this.turn);
+            let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
+            let read = Pin::new(&mut this.conn).poll_read(cx, &mut part);
+            let count = part.filled().len();
+            buf.advance(count);
+            read
+        } else {
+            Pin::new(&mut this.conn).poll_read(cx, buf)
+        };
+        match read {
             Poll::Ready(done) => {
                 this.turn += buf.filled().len() - before;
                 this.saw(&buf.filled()[before..]);

@@ -271,6 +271,21 @@ fn empty_data_frames_end_the_connection() {
 }
 
 #[test]
+fn a_body_that_is_written_byte_by_byte_is_no_flood() {
+    let scene = scene();
+    let mut raw = Raw::connect(&scene, &[]);
+    raw.send(&frame(HEADERS, END_HEADERS, 1, &head(POST))).unwrap();
+    // As much as may come before anybody has read anything, in as few writes as the system takes it.
+    let bytes: Vec<_> = (0..65_535).flat_map(|_| frame(DATA, 0, 1, b"x")).collect();
+    raw.send(&bytes).unwrap();
+    raw.send(&frame(DATA, END_STREAM, 1, b"")).unwrap();
+    let ended = raw.find(|frame| (frame.stream == 1 && frame.flags & END_STREAM != 0).then_some(frame.kind));
+    assert_eq!(ended, Some(DATA));
+    assert_eq!(scene.origin.next().body.len(), 65_535);
+    raw.assert_serves(3);
+}
+
+#[test]
 fn more_streams_than_allowed_are_refused() {
     let scene = scene();
     let mut raw = Raw::connect(&scene, &[]);
@@ -340,12 +355,18 @@ fn a_body_that_nobody_reads_yet_stays_with_the_client() {
     // The second request waits for its turn, and its body is not read until then.
     let scene = Setup::new().stage("rate_limit = { rate = \"1/h\", burst = 1, wait = \"24h\" }").start_ok();
     scene.sent(Via::Http1, &Ask::new("GET", "/a"));
-    for streams in [1, 4] {
+    // More than 65,535 bytes of one stream, or more than 262,144 of several.
+    for (streams, frames, ends) in [(1, 7, RST_STREAM), (8, 32, GOAWAY)] {
         let mut raw = Raw::connect(&scene, &[]);
         raw.pour((0..streams).map(|n| frame(HEADERS, END_HEADERS, 2 * n + 1, &head(POST))));
-        // More than 65,535 bytes on the whole, all of one stream or of several.
-        raw.pour((0..7).map(|n| frame(DATA, 0, 2 * (n % streams) + 1, &[b'x'; 10_000])));
-        assert_eq!(raw.gone(), Some(FLOW_CONTROL_ERROR));
+        raw.pour((0..frames).map(|n| frame(DATA, 0, 2 * (n % streams) + 1, &[b'x'; 8_190])));
+        raw.pour((0..3).map(|_| frame(DATA, 0, 1, &[b'x'; 8_190])));
+        let ended = raw.find(|frame| match frame.kind {
+            RST_STREAM => Some((RST_STREAM, frame.code(0))),
+            GOAWAY => Some((GOAWAY, frame.code(4))),
+            _ => None,
+        });
+        assert_eq!(ended, Some((ends, FLOW_CONTROL_ERROR)));
     }
 }
 
