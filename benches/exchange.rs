@@ -17,6 +17,7 @@ use std::{
 use countersign::{
     cli, config,
     credentials::Sources,
+    proxy::Readiness,
     server::{Bound, Inherited, Server},
 };
 use criterion::{Criterion, Throughput, criterion_group};
@@ -73,7 +74,8 @@ fn proxy(origin: SocketAddr) -> (Server, Arc<Sources>, SocketAddr) {
     let keys = config.stages.iter().filter_map(|stage| stage.api_key.as_ref());
     let sources = Arc::new(Sources::start([&config.stages[0].credentials], keys).unwrap());
     let metrics = countersign::server::metrics(&config);
-    let server = Server::start(&config, &sources, metrics, Inherited::default()).unwrap();
+    let ready = Readiness::new(|| true);
+    let server = Server::start(&config, &sources, metrics, Inherited::default(), &ready).unwrap();
     let Bound::Tcp(address) = server.bound()[0].clone() else { unreachable!("it is TCP") };
     (server, sources, address)
 }

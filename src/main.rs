@@ -1,6 +1,7 @@
 //! The program: reads what is wanted, does it, and reports what went wrong with its causes and what to do.
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration; 130 and 143 a second SIGINT or SIGTERM.
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration; 130 and 143 a second SIGINT or SIGTERM. `exec` passes on
+//! its command's, and has others for what it fails in itself.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stderr, reason = "what went wrong is said here, once logging has ended")]
@@ -30,6 +31,18 @@ fn main() -> ExitCode {
                 ExitCode::from(2)
             }
         },
+        Command::Exec(given, wanted) => match config::load(&given) {
+            Ok(config) => cli::exec::run(config, &wanted).unwrap_or_else(|error| {
+                eprint!("{}", cli::report(&error, in_colour()));
+                error.code()
+            }),
+            Err(mistakes) => {
+                eprint!("{}", mistakes.render(in_colour()));
+                ExitCode::from(2)
+            }
+        },
+        Command::Wait(args) => finish(cli::wait::run(&args)),
+        Command::Shutdown(args) => finish(cli::shutdown::run(&args)),
         Command::Demo(args) => finish(cli::demo::run(&args)),
         Command::Health(args) => finish(cli::health::run(&args)),
         Command::Completions(args) => written(cli::completions::write(args.shell, &mut io::stdout())),

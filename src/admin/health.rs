@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::SystemTime,
 };
@@ -12,6 +12,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use http::StatusCode;
 use serde::Serialize;
 
+use super::lifecycle::Lifecycle;
 use crate::{
     config::Config,
     credentials::{Current, CurrentKey, Problem, Sources},
@@ -20,7 +21,7 @@ use crate::{
 /// What readiness is judged by.
 #[derive(Debug)]
 pub struct Health {
-    draining: AtomicBool,
+    pub(super) life: Lifecycle,
     watched: ArcSwap<Watched>,
     /// Why the configuration as it was last read is not the one that runs.
     rejected: ArcSwapOption<String>,
@@ -33,6 +34,7 @@ struct Watched {
     token: Option<Arc<CurrentKey>>,
     stages: Vec<Stage>,
     allowed_hosts: Vec<String>,
+    quit: bool,
 }
 
 #[derive(Debug)]
@@ -45,6 +47,8 @@ struct Stage {
 #[derive(Serialize)]
 struct Report {
     status: &'static str,
+    /// Whether connections are taken.
+    listening: bool,
     problems: Vec<Trouble>,
     /// Not among the problems: what runs is served.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,7 +56,7 @@ struct Report {
 }
 
 #[derive(Serialize)]
-struct Trouble {
+pub(super) struct Trouble {
     #[serde(skip_serializing_if = "Option::is_none")]
     stage: Option<String>,
     problem: String,
@@ -65,7 +69,7 @@ impl Health {
     #[must_use]
     pub fn new(config: &Config, sources: &Sources) -> Arc<Self> {
         Arc::new(Self {
-            draining: AtomicBool::new(false),
+            life: Lifecycle::begin(),
             watched: ArcSwap::from_pointee(Watched::new(config, sources)),
             rejected: ArcSwapOption::empty(),
             reloads: Default::default(),
@@ -111,30 +115,53 @@ impl Watched {
             api_key: stage.api_key.as_ref().map(|key| sources.api_key(key)),
         });
         let token = config.guard.token.as_ref().map(|from| sources.token(from));
-        Self { token, stages: stages.collect(), allowed_hosts: config.guard.allowed_hosts.clone() }
+        let allowed_hosts = config.guard.allowed_hosts.clone();
+        Self { token, stages: stages.collect(), allowed_hosts, quit: config.admin_quit }
     }
 }
 
 impl Health {
-    /// From now on nothing new should be sent here.
-    pub fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-    }
-
     /// The callers' token, if one is asked for.
     pub(super) fn token(&self) -> Option<Arc<CurrentKey>> {
         self.watched.load().token.clone()
     }
 
-    pub(super) fn readiness(&self) -> (StatusCode, String) {
+    /// Whether `/quitquitquit` is there.
+    pub(super) fn may_quit(&self) -> bool {
+        self.watched.load().quit
+    }
+
+    /// Whether a request would be served now.
+    pub fn is_ready(&self) -> bool {
+        self.problems().is_empty()
+    }
+
+    /// Those of whom nobody knows yet whether they have anything.
+    pub(super) fn first_answers_to_come(&self) -> Vec<Trouble> {
+        let watched = self.watched.load();
+        let mut found: Vec<_> = watched.stages.iter().flat_map(Stage::first_answers_to_come).collect();
+        if watched.token.as_ref().is_some_and(|token| !token.is_tried()) {
+            found.push(Trouble::of_all("the token for callers is not there yet"));
+        }
+        found
+    }
+
+    fn problems(&self) -> Vec<Trouble> {
         let watched = self.watched.load();
         let mut problems: Vec<_> = watched.stages.iter().flat_map(Stage::problems).collect();
         if let Some(token) = watched.token.as_ref().filter(|token| token.load().is_none()) {
             problems.push(trouble(None, token.problem(), "there is no token for callers"));
         }
-        if self.draining.load(Ordering::Relaxed) {
-            problems.push(Trouble { stage: None, problem: "the proxy is stopping".to_owned(), hint: None });
+        if self.life.is_draining() {
+            problems.push(Trouble::of_all("the proxy is stopping"));
+        } else if !self.life.is_listening() {
+            problems.push(Trouble::of_all("the proxy does not listen yet"));
         }
+        problems
+    }
+
+    pub(super) fn readiness(&self) -> (StatusCode, String) {
+        let problems = self.problems();
         let (code, status) = if problems.is_empty() {
             (StatusCode::OK, "ready")
         } else {
@@ -142,6 +169,7 @@ impl Health {
         };
         let report = Report {
             status,
+            listening: self.life.is_listening(),
             problems,
             configuration: self.rejected.load().as_ref().map(ToString::to_string),
         };
@@ -149,7 +177,29 @@ impl Health {
     }
 }
 
+impl Trouble {
+    /// Of no stage alone, and with nothing to be done.
+    pub(super) fn of_all(problem: &str) -> Self {
+        Self { stage: None, problem: problem.to_owned(), hint: None }
+    }
+}
+
 impl Stage {
+    fn first_answers_to_come(&self) -> Vec<Trouble> {
+        let mut found = Vec::new();
+        if self.credentials.as_ref().is_some_and(|current| !current.is_tried()) {
+            found.push(trouble(
+                Some(&self.name),
+                None,
+                "the first question for credentials is not answered yet",
+            ));
+        }
+        if self.api_key.as_ref().is_some_and(|key| !key.is_tried()) {
+            found.push(trouble(Some(&self.name), None, "the API key is not there yet"));
+        }
+        found
+    }
+
     fn problems(&self) -> Vec<Trouble> {
         let mut found = Vec::new();
         if let Some(current) = &self.credentials {

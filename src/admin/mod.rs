@@ -1,7 +1,8 @@
-//! A listener of its own for whoever watches over the proxy: `/healthz`, `/readyz` and `/metrics`.
+//! A listener of its own for whoever watches over the proxy: `/healthz`, `/readyz`, `/startupz`, `/quitquitquit` and
+//! `/metrics`.
 //!
 //! It runs on a thread of its own and holds up no request. `/healthz` says that the process answers, `/readyz` that a
-//! request would be served, or why not; `/metrics` what has happened so far.
+//! request would be served, or why not; [`lifecycle`] has the start and the end; `/metrics` says what has happened so far.
 //!
 //! It has the same guard as the proxy, see [`crate::callers`]: `Host` must be a name of this machine, such as the address
 //! that a load balancer or kubelet connects to, and no page of another site may ask. `guard.allowed_origins` lets pages
@@ -9,13 +10,17 @@
 //! need the callers' token, if there is one; whether all is well needs none.
 
 mod health;
+mod lifecycle;
 mod metrics;
 
 use std::{
     convert::Infallible,
     io,
     net::{IpAddr, SocketAddr, TcpListener},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -36,6 +41,7 @@ use crate::{
 };
 
 use crate::callers::{Denied, host, origin};
+use lifecycle::Quit;
 
 /// Connections at a time: this is for a few watchers, not for traffic.
 const MAX_CONNECTIONS: usize = 64;
@@ -114,12 +120,14 @@ async fn serve(listener: TcpListener, watched: Watched) -> io::Result<()> {
         let watched = Arc::clone(&watched);
         let local = stream.local_addr().ok().map(|address| address.ip());
         tokio::spawn(async move {
+            let quitting = AtomicBool::new(false);
             let answer = service_fn(|request: Request<Incoming>| {
                 let response = match watched.health.with_allowed_hosts(|hosts| guard(&request, local, hosts))
                 {
                     Ok(()) => answer(&request, local, &watched),
                     Err(denied) => refuse(&denied),
                 };
+                quitting.store(response.extensions().get::<Quit>().is_some(), Ordering::Relaxed);
                 async { Ok::<_, Infallible>(response) }
             });
             let connection = http1::Builder::new()
@@ -132,6 +140,9 @@ async fn serve(listener: TcpListener, watched: Watched) -> io::Result<()> {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "an admin connection ended"),
                 Err(_) => tracing::debug!("an admin connection took too long and is cut"),
+            }
+            if quitting.into_inner() {
+                Quit::now(&watched.health);
             }
             drop(permit);
         });
@@ -162,26 +173,31 @@ fn refuse(denied: &Denied) -> Response<Full<Bytes>> {
 
 /// Whether this one may see more than whether all is well: who came over an address that other machines reach needs the
 /// callers' token, if there is one.
-fn may_see(request: &Request<Incoming>, local: Option<IpAddr>, health: &Health) -> Result<(), Refusal> {
-    if local.is_some_and(|address| address.to_canonical().is_loopback()) {
+fn may_see<B>(request: &Request<B>, local: Option<IpAddr>, health: &Health) -> Result<(), Refusal> {
+    if is_local(local) {
         return Ok(());
     }
     let Some(token) = health.token() else { return Ok(()) };
     CallerToken::new(token).admit(&mut request.headers().clone())
 }
 
+/// Whether a request came over an address that only this machine reaches.
+fn is_local(local: Option<IpAddr>) -> bool {
+    local.is_some_and(|address| address.to_canonical().is_loopback())
+}
+
 fn answer(request: &Request<Incoming>, local: Option<IpAddr>, watched: &Watched) -> Response<Full<Bytes>> {
     let health = &watched.health;
+    if let Some(answer) = lifecycle::answer(request, local, health) {
+        return answer;
+    }
     let seen = may_see(request, local, health);
     if let (&Method::GET | &Method::HEAD, "/metrics", Some(exposer)) =
         (request.method(), request.uri().path(), &watched.exposer)
     {
         return match seen {
             Ok(()) => metrics::answer(request.headers(), exposer),
-            Err(refusal) => {
-                let body = String::from_utf8_lossy(&refusal.body("")).trim_end().to_owned();
-                error(refusal.code.status(), refusal.code.as_str(), body)
-            }
+            Err(refusal) => lifecycle::refused(&refusal),
         };
     }
     match (request.method(), request.uri().path()) {
@@ -198,7 +214,7 @@ fn answer(request: &Request<Incoming>, local: Option<IpAddr>, watched: &Watched)
             "method-not-allowed",
             r#"{"error":"method-not-allowed"}"#.to_owned(),
         ),
-        _ => not_found("/healthz, /readyz, /metrics"),
+        _ => not_found("/healthz, /readyz, /startupz, /metrics, POST /quitquitquit"),
     }
 }
 

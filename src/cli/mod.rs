@@ -4,14 +4,18 @@
 //! Its arguments are the settings' own (see [`config`]); the other commands' are defined here. One file a
 //! command holds what it does.
 
+mod ask;
 pub mod completions;
 pub mod demo;
+pub mod exec;
 mod hardening;
 pub mod health;
 pub mod man;
 mod notify;
 mod reload;
 pub mod run;
+pub mod shutdown;
+pub mod wait;
 
 pub use hardening::harden;
 
@@ -55,12 +59,27 @@ Examples:
   countersign run https://api.example.com --region us-west-2 --profile dev --api-key-env ORDERS_API_KEY
   countersign --config orders.toml --stage orders --route '/status=none'";
 
+const EXEC_EXAMPLES: &str = "\
+The proxy listens on a free port of 127.0.0.1 until the command ends. The command finds its address in the variable
+COUNTERSIGN_URL, and in the place of {} in its arguments ({{}} stays {}). Signals are passed to the command, and its exit
+code is passed on, 128 and the number for one that a signal ended; 125 says that the proxy could not be had, 126 and 127
+that the command could not be run or found. The other options are those of `run`; `--log-access` shows each request.
+
+Examples:
+  countersign exec https://abc123.execute-api.us-west-2.amazonaws.com/prod -- curl {}/orders/42
+  countersign exec --config orders.toml -- newman run tests.json --env-var baseUrl={}
+  countersign exec --profile dev -- sh -c 'curl \"$COUNTERSIGN_URL/orders/42\"'";
+
 /// A command and its arguments.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Take requests and send them on, signed. Its arguments are the settings.
     #[command(skip)]
     Run(Box<Given>),
+
+    /// A proxy for the life of one command. Its arguments are the settings, and the command.
+    #[command(skip)]
+    Exec(Box<Given>, exec::Wanted),
 
     /// Show it working: a gateway that verifies, the proxy before it, and six requests. Needs no AWS account
     #[command(display_order = 1, after_help = "Example:\n  countersign demo --keep --listen 127.0.0.1:8080")]
@@ -73,15 +92,32 @@ pub enum Command {
     )]
     Health(HealthArgs),
 
-    /// Print a shell's completion script
+    /// Wait until a countersign that runs, or is about to, is ready
     #[command(
         display_order = 3,
+        after_help = "It says on standard error what it waits for. Exit codes: 0 ready, 1 not in time.\n\n\
+                      Example:\n  countersign wait --max 30s && curl http://localhost:8080/orders/42"
+    )]
+    Wait(WaitArgs),
+
+    /// Have a running countersign end in order, and wait until it has
+    #[command(
+        display_order = 4,
+        after_help = "It asks by POST /quitquitquit on the admin address, which that countersign must allow (admin_quit = \
+                      true).\nExit codes: 0 ended, 1 refused or not in time.\n\n\
+                      Example:\n  countersign shutdown --max 40s"
+    )]
+    Shutdown(ShutdownArgs),
+
+    /// Print a shell's completion script
+    #[command(
+        display_order = 6,
         after_help = "Example:\n  countersign completions bash > ~/.local/share/bash-completion/completions/countersign"
     )]
     Completions(CompletionsArgs),
 
     /// Print the man page, or write the pages of all commands into a directory
-    #[command(display_order = 4, after_help = "Example:\n  countersign man ~/.local/share/man/man1")]
+    #[command(display_order = 7, after_help = "Example:\n  countersign man ~/.local/share/man/man1")]
     Man(ManArgs),
 }
 
@@ -107,6 +143,35 @@ pub struct HealthArgs {
     /// How long to wait for the answer
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = wait)]
     pub timeout: Duration,
+}
+
+/// The arguments of `countersign wait`.
+#[derive(Debug, Args)]
+pub struct WaitArgs {
+    /// Where that countersign serves health
+    #[arg(long, value_name = "ADDRESS", env = "COUNTERSIGN_ADMIN", default_value = "127.0.0.1:8081", value_parser = served)]
+    pub admin: SocketAddr,
+
+    /// How long to wait at most
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = wait)]
+    pub max: Duration,
+}
+
+/// The arguments of `countersign shutdown`.
+#[derive(Debug, Args)]
+pub struct ShutdownArgs {
+    /// Where the running countersign serves health
+    #[arg(long, value_name = "ADDRESS", env = "COUNTERSIGN_ADMIN", default_value = "127.0.0.1:8081", value_parser = served)]
+    pub admin: SocketAddr,
+
+    /// How long to wait at most: longer than its limits.drain_delay and limits.drain_timeout together
+    #[arg(long, value_name = "TIME", default_value = "40s", value_parser = wait)]
+    pub max: Duration,
+
+    /// A file that holds the callers' token, for an address that other machines reach; the variable COUNTERSIGN_TOKEN
+    /// holds the token itself
+    #[arg(long, value_name = "FILE", env = "COUNTERSIGN_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
 }
 
 /// The arguments of `countersign completions`.
@@ -149,7 +214,13 @@ pub fn command() -> clap::Command {
         .override_usage("countersign [run] [STAGE_URL] [OPTIONS]")
         .after_help(RUN_EXAMPLES)
         .display_order(0);
-    Root::command().subcommand(config::with_args(run))
+    let exec = clap::Command::new("exec")
+        .about("Run one command with a proxy of its own; the command's exit code is passed on")
+        .override_usage("countersign exec [STAGE_URL] [OPTIONS] -- COMMAND [ARGUMENTS]...")
+        .after_help(EXEC_EXAMPLES)
+        .display_order(5);
+    let exec = config::with_args(exec).args(exec::args());
+    Root::command().subcommand(config::with_args(run)).subcommand(exec)
 }
 
 /// Reads a command line, its first argument being the program's name, and the environment.
@@ -166,10 +237,15 @@ pub fn parse(
     if arguments.is_empty() {
         arguments.push("countersign".into());
     }
+    let environment: Vec<_> = environment.into_iter().collect();
     if default_to_run(&mut arguments)? {
         let (matches, bad) = config::parse_tolerantly(command(), &arguments, Some("run"))?;
-        let environment: Vec<_> = environment.into_iter().collect();
         return Ok(Command::Run(Box::new(Given::new(&matches, bad, &environment)?)));
+    }
+    if arguments.get(1).is_some_and(|first| first == "exec") {
+        let (matches, bad) = config::parse_tolerantly(command(), &arguments, Some("exec"))?;
+        let given = Given::new(&matches, bad, &environment)?.for_one_command();
+        return Ok(Command::Exec(Box::new(given), exec::Wanted::new(&matches)));
     }
     Root::from_arg_matches(&command().try_get_matches_from(arguments)?).map(|root| root.command)
 }

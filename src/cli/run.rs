@@ -2,7 +2,7 @@
 //! everything in order on SIGINT or SIGTERM.
 //!
 //! ```text
-//! SIGTERM   /readyz says 503 at once; connections are still taken for limits.drain_delay
+//! SIGTERM   or POST /quitquitquit, where that is allowed: /readyz says 503 at once; connections are still taken for limits.drain_delay
 //! then      listeners and idle connections close; requests under way may end for limits.drain_timeout
 //! at last   what is left is cut, and the exit code is 0
 //! ```
@@ -96,7 +96,7 @@ pub fn run(given: Given, config: Config) -> Result<ExitCode, RunError> {
 }
 
 /// What is allowed and yet worth a thought, each time it starts.
-fn warn(config: &Config) {
+pub(super) fn warn(config: &Config) {
     for exposed in &config.exposed {
         tracing::warn!(
             file = %exposed.path.display(),
@@ -136,7 +136,7 @@ struct Signals {
     hangup: Signal,
 }
 
-/// A signal that says stop: its name and its number.
+/// What says stop: a signal's name and its number, or a request.
 type Stop = (&'static str, u8);
 
 impl Signals {
@@ -178,6 +178,34 @@ fn serve(
         let _in_runtime = runtime.enter();
         Signals::install()?
     };
+    let Serving { sources, health, admin, mut server } = start(config, inherited, &runtime)?;
+    announce(config, &server, admin.as_ref());
+    notify::ready("serving");
+
+    let mut reloader = Reloader::new(given, Arc::clone(config), sources, Arc::clone(&health), files);
+    let stop = runtime.block_on(supervise(&mut signals, &mut server, &mut reloader, &health));
+    let code = runtime.block_on(end(stop, &mut signals, server, &health, &reloader))?;
+    if let Some(admin) = admin {
+        admin.stop();
+    }
+    tracing::info!("stopped");
+    Ok(code)
+}
+
+/// All that is at work.
+pub(super) struct Serving {
+    pub(super) sources: Arc<Sources>,
+    pub(super) health: Arc<Health>,
+    pub(super) admin: Option<Admin>,
+    pub(super) server: Server,
+}
+
+/// Starts everything that serves.
+pub(super) fn start(
+    config: &Arc<Config>,
+    inherited: Inherited,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<Serving, RunError> {
     let signing = config.stages.iter().filter(|stage| stage.signs());
     let keys = config.stages.iter().filter_map(|stage| stage.api_key.as_ref());
     let sources = Arc::new(Sources::start(signing.map(|stage| &stage.credentials), keys)?);
@@ -196,18 +224,9 @@ fn serve(
         None => None,
     };
     runtime.block_on(wait_for_keys(config, &sources));
-    let mut server = Server::start(config, &sources, metrics, inherited)?;
-    announce(config, &server, admin.as_ref());
-    notify::ready("serving");
-
-    let mut reloader = Reloader::new(given, Arc::clone(config), sources, Arc::clone(&health), files);
-    let stop = runtime.block_on(supervise(&mut signals, &mut server, &mut reloader));
-    let code = runtime.block_on(end(stop, &mut signals, server, &health, &reloader))?;
-    if let Some(admin) = admin {
-        admin.stop();
-    }
-    tracing::info!("stopped");
-    Ok(code)
+    let server = Server::start(config, &sources, metrics, inherited, &health.for_probes())?;
+    health.listening();
+    Ok(Serving { sources, health, admin, server })
 }
 
 /// Whoever waits for "listening" is not to be refused because a key's command has not ended yet. Of several none waits
@@ -226,7 +245,12 @@ pub(super) async fn wait_for_keys(config: &Config, sources: &Sources) {
 }
 
 /// Serves until it is told to stop.
-async fn supervise(signals: &mut Signals, server: &mut Server, reloader: &mut Reloader) -> Stop {
+async fn supervise(
+    signals: &mut Signals,
+    server: &mut Server,
+    reloader: &mut Reloader,
+    health: &Health,
+) -> Stop {
     let ticks = |pause| {
         let mut ticks = time::interval(pause);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -240,6 +264,7 @@ async fn supervise(signals: &mut Signals, server: &mut Server, reloader: &mut Re
                 Some(stop) => return stop,
                 None => true,
             },
+            () = health.quit_asked() => return ("/quitquitquit", 0),
             _ = look.tick() => reloader.has_changed(),
             () = tick(watchdog.as_mut()) => {
                 if server.is_alive() {

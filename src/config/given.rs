@@ -12,6 +12,7 @@ use std::{
 };
 
 use super::{
+    Listen,
     error::{Kind, Mistake, Place, Problem},
     guard::wrong_token,
     settings::{RouteLayer, SettingsLayer, StageLayer},
@@ -239,6 +240,36 @@ impl Given {
         let flags = Source::from_matches(matches)?;
         let variables = from_environment(environment, &mut problems)?;
         Ok(Self { flags, variables, default_files: default_files(environment), problems })
+    }
+}
+
+impl Given {
+    /// For a proxy that lives as long as one command: a free port of 127.0.0.1, no admin address, and a log of warnings
+    /// alone, unless a flag (of the log a variable too) says otherwise. The file is for `run`.
+    #[must_use]
+    pub fn for_one_command(mut self) -> Self {
+        let Self { flags, variables, .. } = &mut self;
+        let is_asked = |id: &str| flags.set.contains(id) || variables.set.contains(id);
+        let connections = is_asked("limits.max_connections");
+        let (filter, access) = (is_asked("log.filter"), is_asked("log.access"));
+        let settings = &mut flags.settings;
+        if !flags.set.contains("listen") {
+            settings.listen = Some(vec![Listen::Tcp(([127, 0, 0, 1], 0).into())]);
+        }
+        if !flags.set.contains("admin") {
+            settings.admin = Some(values::Admin(None));
+        }
+        if !connections {
+            // So few that the limit of open files, which the command inherits, need not be raised for them.
+            settings.limits.max_connections = "256".parse().ok();
+        }
+        if !filter {
+            settings.log.filter = Some("warn,countersign::access=info".to_owned());
+        }
+        if !access {
+            settings.log.access = Some(false);
+        }
+        self
     }
 }
 

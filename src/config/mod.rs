@@ -52,6 +52,10 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// Whether what happens is counted and served; never without `admin`.
     pub metrics: bool,
+    /// Whether `POST /quitquitquit` there ends the proxy.
+    pub admin_quit: bool,
+    /// Where GET and HEAD on the listeners ask for readiness.
+    pub health_path: Option<String>,
     /// The mode of Unix sockets' files.
     pub unix_mode: u32,
     /// Whether [`Config::exposed`] is an error: then it is empty.

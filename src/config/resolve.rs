@@ -73,6 +73,8 @@ pub(super) fn resolve(given: &Given, file: Option<File>) -> Result<Config, Error
         listen: settings.listen,
         admin: settings.admin.0,
         metrics: settings.metrics && settings.admin.0.is_some(),
+        admin_quit: settings.admin_quit,
+        health_path: settings.health_path.map(|path| path.0),
         unix_mode: settings.unix_mode.0,
         strict: settings.strict,
         exposed: Vec::new(),

@@ -17,8 +17,9 @@ use schemars::JsonSchema;
 use super::{
     Auth, CredentialSource, LendRule, Listen, LocalTls, LogFormat, Retry, StageUrl,
     values::{
-        Admin, AllowedHost, AllowedOrigin, CommandLine, Count, HostPort, Lifetime, Mount, OneOrMany, Rate,
-        Region, SessionTags, SignedHeader, Size, SocketMode, TurnWait, Uid, Wait, one_or_many, secret,
+        Admin, AllowedHost, AllowedOrigin, CommandLine, Count, HealthPath, HostPort, Lifetime, Mount,
+        OneOrMany, Rate, Region, SessionTags, SignedHeader, Size, SocketMode, TurnWait, Uid, Wait,
+        one_or_many, secret,
     },
 };
 use crate::secret::Secret;
@@ -56,6 +57,25 @@ pub struct Settings {
         default_missing_value = "true"
     )))]
     pub metrics: bool,
+
+    /// Whether `POST /quitquitquit` on the admin address ends the proxy in order, as SIGTERM does.
+    ///
+    /// For a sidecar whose work is done when that of its neighbour is. Over an address that other machines reach it also
+    /// takes the callers' token.
+    #[config(default = false)]
+    #[config(layer_attr(arg(
+        id = "admin_quit", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true"
+    )))]
+    pub admin_quit: bool,
+
+    /// A path on the `listen` addresses where GET and HEAD ask whether a request would be served, for load balancers that
+    /// probe the port which they send requests to: `/healthz`. By itself there is none.
+    ///
+    /// It is answered 200 or 503 by the proxy itself, under any `Host`, without a token, and says nothing else. The same
+    /// path of a stage is then hidden for these two methods.
+    #[config(layer_attr(arg(id = "health_path", value_name = "PATH")))]
+    pub health_path: Option<HealthPath>,
 
     /// The mode of Unix sockets. `0660` lets the group connect as well.
     #[config(default = "0600")]

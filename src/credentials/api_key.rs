@@ -75,6 +75,12 @@ impl CurrentKey {
         self.problem.load_full()
     }
 
+    /// Whether it was looked for once, and that has ended, well or badly.
+    #[must_use]
+    pub fn is_tried(&self) -> bool {
+        *self.tries.borrow() > 0
+    }
+
     /// Waits, at most `limit`, for a key command's first end. Every other source is ready from the start.
     pub async fn wait(&self, limit: Duration) -> Option<Arc<HeaderValue>> {
         let mut tries = self.tries.subscribe();

@@ -198,6 +198,12 @@ impl Current {
         self.problem.load_full()
     }
 
+    /// Whether the source was asked once, and that has ended, well or badly.
+    #[must_use]
+    pub fn is_tried(&self) -> bool {
+        self.attempts.borrow().0 > 0
+    }
+
     /// Waits once, at most `limit`, for an identity that `usable` accepts, and has the source asked now.
     ///
     /// Gives up sooner when waiting longer is pointless: the source answered with nothing usable, or failed in a way

@@ -1,12 +1,13 @@
 //! The life of a request, top to bottom: [`chain`] lists the steps in order, one a line, each in a file of its name.
 //!
-//! `record > cors > refuse > guard > route > lend > sanitize > turn > body > admit > api_key > respond > attempt( identity > sign > forward )`
+//! `probe > record > cors > refuse > guard > route > lend > sanitize > turn > body > admit > api_key > respond > attempt( identity > sign > forward )`
 //!
 //! Each step takes the type that the step before it made and makes its own, so a chain in another order does not
 //! compile: nothing can be signed before the API key is in, or forwarded before the guard has seen it.
 //!
 //! | step | in | back |
 //! |---|---|---|
+//! | `probe` | answers load balancers, where `health_path` is set | |
 //! | `record` | starts the clock, names the request | one line of log |
 //! | `cors` | whether a page of an allowed origin asks | what lets that page read the answer |
 //! | `refuse` | | a refusal of any step becomes the proxy's JSON answer |
@@ -43,6 +44,7 @@ mod pattern;
 mod peek;
 mod peer;
 mod places;
+mod probe;
 mod rate;
 mod readings;
 mod record;
@@ -65,6 +67,7 @@ use http::Response;
 use tower::{Service, ServiceBuilder, layer::layer_fn, service_fn, util::option_layer};
 
 pub use live::Live;
+pub use probe::Readiness;
 pub use record::{AnswerOut, Caller, Incoming};
 pub use refusal::{Code, Fault, Refusal, reference};
 pub use rules::{NotLent, is_lent};
@@ -86,7 +89,9 @@ pub fn chain(
 ) -> impl Service<Incoming, Response = Response<AnswerOut>, Error = Infallible> + Clone + use<> {
     let (first, door, last) = (Rc::clone(shared), Rc::clone(shared), Rc::clone(shared));
     ServiceBuilder::new()
-        // Outermost, so that refusals are recorded too.
+        // Outside of everything, as a probe is no request. Not there without a path for it.
+        .layer(option_layer(probe::layer(shared)))
+        // Outside of all that can refuse, so that refusals are recorded too.
         .layer(layer_fn(record::Record::new))
         // Outside of refusals too, since a page that may call is to read them. Not there without allowed origins.
         .layer(option_layer(guard::cors::layer(shared)))

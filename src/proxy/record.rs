@@ -1,4 +1,4 @@
-//! Outermost step: starts the clock, names the request, and sees to its one line of log, refused or not.
+//! Outermost step of a request: starts the clock, names the request, and sees to its one line of log, refused or not.
 //!
 //! The line is written when the last holder of the record lets go: after the answer's last byte, or when the client
 //! leaves.
@@ -108,17 +108,23 @@ where
         let Ok(response) = ready!(this.inner.poll(cx));
         let record = this.record.take().expect("a future is not polled after it ended");
         record.status.set(response.status().as_u16());
-        Poll::Ready(Ok(response.map(|body| AnswerOut { body, record })))
+        Poll::Ready(Ok(response.map(|body| AnswerOut { body, record: Some(record) })))
     }
 }
 
 /// The body of an answer to the client, counted as it goes.
 pub struct AnswerOut {
     body: AnswerBody,
-    record: Rc<telemetry::Record>,
+    /// `None` for what is no request.
+    record: Option<Rc<telemetry::Record>>,
 }
 
 impl AnswerOut {
+    /// An answer that leaves no trace.
+    pub(super) const fn unrecorded(body: AnswerBody) -> Self {
+        Self { body, record: None }
+    }
+
     /// Whether the proxy itself answers, perhaps before it read the request's body.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
@@ -135,14 +141,15 @@ impl Body for AnswerOut {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let Some(record) = &self.record else { return Poll::Ready(frame) };
         match &frame {
             Some(Ok(frame)) => {
                 let length = frame.data_ref().map_or(0, Bytes::len) as u64;
-                self.record.sent.set(self.record.sent.get() + length);
+                record.sent.set(record.sent.get() + length);
             }
             Some(Err(error)) => {
-                self.record.cut.set(true);
-                tracing::warn!(request_id = self.record.id().as_str(), %error, "the answer ended early");
+                record.cut.set(true);
+                tracing::warn!(request_id = record.id().as_str(), %error, "the answer ended early");
             }
             None => {}
         }

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, TryAcquireError};
 use super::{
     pattern::Pattern,
     places::{Door, Places},
+    probe::Readiness,
     rate::Rate,
     refusal::{Code, Refusal},
     rules::Rules,
@@ -68,6 +69,11 @@ impl Shared {
     #[must_use]
     pub const fn config(&self) -> &Arc<Config> {
         &self.config
+    }
+
+    /// Whether a request would be served.
+    pub(super) fn readiness(&self) -> &Readiness {
+        &self.budget.readiness
     }
 
     /// Closes the kept connections of stages that `next` has not taken over.
@@ -224,6 +230,7 @@ pub struct Budget {
     bytes: usize,
     wait: Duration,
     places: Arc<Places>,
+    readiness: Arc<Readiness>,
     /// A stage each, in the order of the configuration.
     plans: Vec<Arc<Plan>>,
 }
@@ -233,13 +240,13 @@ pub(super) type Share = tokio::sync::OwnedSemaphorePermit;
 
 impl Budget {
     /// `limits.max_buffered` bytes, for which a request waits up to `limits.buffer_wait`; `limits.max_in_flight` places;
-    /// each stage's `rate_limit`, and whom it is trusted by.
+    /// each stage's `rate_limit`, and whom it is trusted by. `readiness` is told to who asks `health_path`.
     ///
     /// # Errors
     /// [`SharedError`] when no stage can be served: each has an unusable `ca_bundle`, or the platform has no roots.
     /// While one can, the others answer 503.
-    pub fn new(config: &Arc<Config>) -> Result<Arc<Self>, SharedError> {
-        let budget = Self::following(config, None);
+    pub fn new(config: &Arc<Config>, readiness: &Arc<Readiness>) -> Result<Arc<Self>, SharedError> {
+        let budget = Self::following(config, readiness, None);
         if budget.plans.iter().any(|plan| plan.tls.is_ok()) {
             return Ok(Arc::new(budget));
         }
@@ -253,10 +260,10 @@ impl Budget {
     /// changes begins anew, so that requests under way are not counted against it.
     #[must_use]
     pub fn next(&self, config: &Arc<Config>) -> Arc<Self> {
-        Arc::new(Self::following(config, Some(self)))
+        Arc::new(Self::following(config, &self.readiness, Some(self)))
     }
 
-    fn following(config: &Arc<Config>, before: Option<&Self>) -> Self {
+    fn following(config: &Arc<Config>, readiness: &Arc<Readiness>, before: Option<&Self>) -> Self {
         let limits = &config.limits;
         let bytes = usize::try_from(limits.max_buffered).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         let roots = Roots::default();
@@ -271,6 +278,7 @@ impl Budget {
             wait: limits.buffer_wait,
             places: places
                 .map_or_else(|| Places::new(limits.max_in_flight), |before| Arc::clone(&before.places)),
+            readiness: Arc::clone(readiness),
             plans,
         }
     }

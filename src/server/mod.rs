@@ -46,7 +46,7 @@ pub use tls::{Certificate, TlsError};
 use crate::{
     config::Config,
     credentials::Sources,
-    proxy::{Budget, Code, SharedError},
+    proxy::{Budget, Code, Readiness, SharedError},
     telemetry::metrics::Metrics,
 };
 
@@ -124,7 +124,7 @@ pub fn metrics(config: &Config) -> Option<Arc<Metrics>> {
 
 impl Server {
     /// Binds, or takes the sockets that were `inherited` in place of `listen`, and serves; counts into `metrics` if there
-    /// are any.
+    /// are any. `readiness` is for `health_path`.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
@@ -133,6 +133,7 @@ impl Server {
         sources: &Arc<Sources>,
         metrics: Option<Arc<Metrics>>,
         inherited: Inherited,
+        readiness: &Arc<Readiness>,
     ) -> Result<Self, StartError> {
         files::raise_limit(config.limits.max_connections);
         let (tls, certificate) = config.tls.as_ref().map(tls::load).transpose()?.unzip();
@@ -141,7 +142,7 @@ impl Server {
         let (stop, stopping) = watch::channel(false);
         let (cut, cutting) = watch::channel(false);
         let (pulse, pulsing) = watch::channel(0);
-        let budget = Budget::new(config)?;
+        let budget = Budget::new(config, readiness)?;
         count_buffered(metrics.as_ref(), &budget);
         let (setup, setups) = watch::channel(Arc::new(Setup { budget, tls, swapped: None }));
         let common = Common {

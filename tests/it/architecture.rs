@@ -302,7 +302,7 @@ fn the_request_table_is_the_chain() {
 
     let life = |text: &str| -> Vec<String> {
         let line =
-            text.lines().find(|line| line.contains("`record > ")).expect("the life of a request in one line");
+            text.lines().find(|line| line.contains("`probe > ")).expect("the life of a request in one line");
         let words = line.split(|c: char| !(c.is_alphanumeric() || c == '_'));
         words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
     };

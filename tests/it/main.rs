@@ -34,6 +34,8 @@
 //! | `faults` | the stage breaks off at each moment in each way: nothing is lost, nothing sent twice, the next is served |
 //! | `reach` | names that move, addresses that swallow packets, certificates that do not hold |
 //! | `reload` | a changed configuration is taken up without losing a request, a wrong one is not |
+//! | `lifecycle` | start and end as others see them: startup, readiness, a health path, quitting by a request; `wait`, `shutdown` |
+//! | `exec` | a proxy for one command: its streams, exit code and signals are its own |
 //! | `draining` | the end in order: readiness, listeners, requests under way, streams; a second signal |
 //! | `daemon` | systemd is told, sockets are handed over, SIGTERM as process 1 |
 //! | `resources` | no more descriptors, a full disk, a log that nobody reads: it keeps serving |
@@ -71,6 +73,7 @@ mod credentials;
 mod daemon;
 mod demo;
 mod draining;
+mod exec;
 mod faults;
 mod floods;
 mod guarding;
@@ -78,6 +81,7 @@ mod headers;
 mod healing;
 mod instruments;
 mod lending;
+mod lifecycle;
 mod listening_tls;
 mod logs;
 mod metrics;

@@ -23,7 +23,7 @@ use serde::{
 pub(super) use address::is_host_name;
 pub use address::{Admin, AllowedHost, HostPort, SocketMode, Uid};
 pub use amount::{Count, Lifetime, Size, Wait};
-pub use name::{CommandLine, Mount, Region, SignedHeader};
+pub use name::{CommandLine, HealthPath, Mount, Region, SignedHeader};
 pub(super) use name::{decoded_segments, is_dot_segment, is_path};
 pub use origin::AllowedOrigin;
 pub use rate::{Rate, TurnWait};
@@ -102,6 +102,7 @@ written!(
     AllowedHost,
     AllowedOrigin,
     Count,
+    HealthPath,
     HostPort,
     Lifetime,
     Mount,

@@ -81,6 +81,35 @@ pub(in crate::config) fn is_path(text: &str) -> bool {
     })
 }
 
+/// A path that the proxy itself answers: `/healthz`. Compared with a request's path as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthPath(pub String);
+
+impl FromStr for HealthPath {
+    type Err = Mistake;
+
+    fn from_str(text: &str) -> Result<Self, Mistake> {
+        let wrong = |why: &str| Mistake::new(format!("{text:?} is not a path to answer at: {why}"));
+        if !text.starts_with('/') {
+            return Err(wrong("it must start with /").fix(format!("write \"/{text}\"")));
+        }
+        if text.contains(['?', '#']) {
+            return Err(wrong("a query or fragment has no place in it"));
+        }
+        if text.split('/').any(is_dot_segment) {
+            return Err(wrong("it has a dot segment"));
+        }
+        if !is_path(text) {
+            return Err(wrong("it has characters that a URL's path cannot have"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Written for HealthPath {
+    const EXPECTED: &'static str = "a path such as \"/healthz\"";
+}
+
 /// A region's name, such as `us-west-2`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Region(pub String);
