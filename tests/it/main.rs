@@ -36,6 +36,7 @@
 //! | `reload` | a changed configuration is taken up without losing a request, a wrong one is not |
 //! | `lifecycle` | start and end as others see them: startup, readiness, a health path, quitting by a request; `wait`, `shutdown` |
 //! | `exec` | a proxy for one command: its streams, exit code and signals are its own |
+//! | `monitoring` | the dashboard's and the alerts' queries find what they ask for in a real Prometheus; files of deploy/ |
 //! | `draining` | the end in order: readiness, listeners, requests under way, streams; a second signal |
 //! | `daemon` | systemd is told, sockets are handed over, SIGTERM as process 1 |
 //! | `resources` | no more descriptors, a full disk, a log that nobody reads: it keeps serving |
@@ -86,6 +87,7 @@ mod listening_tls;
 mod logs;
 mod metrics;
 mod ministack;
+mod monitoring;
 mod pages;
 mod process;
 mod rates;
