@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         },
         Command::Wait(args) => finish(cli::wait::run(&args)),
         Command::Shutdown(args) => finish(cli::shutdown::run(&args)),
+        Command::Service(args) => finish(cli::service::run(&args)),
         Command::Demo(args) => finish(cli::demo::run(&args)),
         Command::Health(args) => finish(cli::health::run(&args)),
         Command::Completions(args) => written(cli::completions::write(args.shell, &mut io::stdout())),

@@ -24,8 +24,9 @@ use std::{
         process::ExitStatusExt as _,
     },
     process::{ExitCode, ExitStatus},
-    sync::Arc,
+    sync::{Arc, mpsc},
     task::Poll,
+    thread,
     time::{Duration, SystemTime},
 };
 
@@ -41,12 +42,15 @@ use super::run::{self, RunError, Serving};
 use crate::{
     config::{Config, TurnWait},
     credentials::{Problem, Sources},
-    server::Inherited,
+    server::{Inherited, Server},
     telemetry,
 };
 
 /// The variable that tells the command the proxy's address.
 pub const URL_VARIABLE: &str = "COUNTERSIGN_URL";
+
+/// How long connections may take to notice that the command is gone.
+const LAST_WAIT: Duration = Duration::from_millis(500);
 
 /// What is to be run.
 #[derive(Debug)]
@@ -157,14 +161,27 @@ fn serve(config: &Arc<Config>, wanted: &Wanted) -> Result<ExitCode, ExecError> {
         let child = spawn(&wanted.command, &url)?;
         Ok(code(follow(child, &mut signals).await.map_err(RunError::from)?))
     });
-    // Nobody is left whose requests could be under way.
-    server.drain();
-    server.cutter()();
-    server.join();
+    end(server);
     if let Some(admin) = admin {
         admin.stop();
     }
     ended
+}
+
+/// Closes everything. What others than the command have under way is not waited for.
+fn end(server: Server) {
+    server.drain();
+    let cut = server.cutter();
+    let (ended, end) = mpsc::channel();
+    thread::spawn(move || {
+        server.join();
+        let _ = ended.send(());
+    });
+    if end.recv_timeout(LAST_WAIT).is_err() {
+        cut();
+        // Told, or its thread is gone.
+        let _ = end.recv();
+    }
 }
 
 /// Waits until each stage can be called, or cannot.

@@ -14,6 +14,7 @@ pub mod man;
 mod notify;
 mod reload;
 pub mod run;
+pub mod service;
 pub mod shutdown;
 pub mod wait;
 
@@ -109,15 +110,23 @@ pub enum Command {
     )]
     Shutdown(ShutdownArgs),
 
-    /// Print a shell's completion script
+    /// Have the user's systemd, or launchd, run it from now on
     #[command(
         display_order = 6,
+        after_help = "Examples:\n  countersign service install --dry-run\n  countersign service install --config \
+                      orders.toml\n  countersign service status"
+    )]
+    Service(ServiceArgs),
+
+    /// Print a shell's completion script
+    #[command(
+        display_order = 7,
         after_help = "Example:\n  countersign completions bash > ~/.local/share/bash-completion/completions/countersign"
     )]
     Completions(CompletionsArgs),
 
     /// Print the man page, or write the pages of all commands into a directory
-    #[command(display_order = 7, after_help = "Example:\n  countersign man ~/.local/share/man/man1")]
+    #[command(display_order = 8, after_help = "Example:\n  countersign man ~/.local/share/man/man1")]
     Man(ManArgs),
 }
 
@@ -172,6 +181,46 @@ pub struct ShutdownArgs {
     /// holds the token itself
     #[arg(long, value_name = "FILE", env = "COUNTERSIGN_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
+}
+
+/// The arguments of `countersign service`.
+#[derive(Debug, Args)]
+pub struct ServiceArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub action: ServiceAction,
+
+    /// Whose service it is; by itself that of this system
+    #[arg(long, global = true, value_enum, value_name = "MANAGER")]
+    pub manager: Option<service::Manager>,
+}
+
+/// What to do with the service.
+#[derive(Debug, Subcommand)]
+pub enum ServiceAction {
+    /// Write its file, and have the manager start it now and at each login
+    #[command(after_help = "Example:\n  countersign service install --config ~/orders.toml")]
+    Install {
+        /// What it runs with; by itself countersign/countersign.toml below $XDG_CONFIG_HOME or ~/.config
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+
+        /// Print the file and the commands, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+
+    /// End it, and remove its file
+    #[command(after_help = "Example:\n  countersign service uninstall")]
+    Uninstall {
+        /// Print the commands, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+
+    /// Show what the manager says of it; the exit code tells whether it runs
+    #[command(after_help = "Example:\n  countersign service status")]
+    Status,
 }
 
 /// The arguments of `countersign completions`.

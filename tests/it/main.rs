@@ -34,6 +34,7 @@
 //! | `faults` | the stage breaks off at each moment in each way: nothing is lost, nothing sent twice, the next is served |
 //! | `reach` | names that move, addresses that swallow packets, certificates that do not hold |
 //! | `reload` | a changed configuration is taken up without losing a request, a wrong one is not |
+//! | `service` | the unit or agent that is written, and what the service manager is asked |
 //! | `lifecycle` | start and end as others see them: startup, readiness, a health path, quitting by a request; `wait`, `shutdown` |
 //! | `exec` | a proxy for one command: its streams, exit code and signals are its own |
 //! | `monitoring` | the dashboard's and the alerts' queries find what they ask for in a real Prometheus; files of deploy/ |
@@ -97,6 +98,7 @@ mod reload;
 mod resources;
 mod responses;
 mod secrets;
+mod service;
 mod slow;
 mod smuggling;
 mod soak;
