@@ -3,8 +3,17 @@
 //! It is run when all of this holds: the source says that only a login helps, what is held cannot be used, a caller on
 //! this machine was just refused for it, and no login was tried since credentials last were good. What it says goes to
 //! the proxy's standard error, where the address to open is read; a login that comes about by other means ends it.
+//!
+//! Several sources may have the same command, as two roles over one profile do: one session is over for all of them, and
+//! one login is what they get.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::task::JoinHandle;
 
@@ -16,18 +25,45 @@ use super::{
 /// A person has to find the window, the password and the second factor.
 const LIMIT: Duration = Duration::from_secs(600);
 
+/// What all sources with one command share.
+#[derive(Debug, Default)]
+pub(super) struct Flight {
+    running: AtomicBool,
+    /// Whether it was begun since one of them last had good credentials.
+    tried: AtomicBool,
+}
+
+impl Flight {
+    fn is_running(&self) -> bool {
+        self.running.load(Ordering::Acquire)
+    }
+}
+
+/// A flight that ends with this value.
+struct Running(Arc<Flight>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.store(false, Ordering::Release);
+    }
+}
+
 /// The command of one source, and what became of it.
 #[derive(Debug)]
 pub(super) struct Login {
     words: Vec<String>,
+    flight: Arc<Flight>,
+    /// The one that this source began.
     running: Option<JoinHandle<()>>,
+    /// Whether another source's is waited for.
+    joined: bool,
     tried: bool,
 }
 
 impl Login {
-    /// With this command; without one nothing ever happens.
-    pub fn new(words: Option<Vec<String>>) -> Self {
-        Self { words: words.unwrap_or_default(), running: None, tried: false }
+    /// With this command; without words nothing ever happens.
+    pub const fn new(words: Vec<String>, flight: Arc<Flight>) -> Self {
+        Self { words, flight, running: None, joined: false, tried: false }
     }
 
     /// Whether trouble of this kind ends with a login.
@@ -37,20 +73,28 @@ impl Login {
 
     /// Credentials are good: the next expiry is another one.
     pub fn reset(&mut self) {
-        self.tried = false;
+        (self.tried, self.joined) = (false, false);
+        self.flight.tried.store(false, Ordering::Release);
         if let Some(running) = self.running.take() {
             running.abort();
         }
     }
 
-    /// Begins, unless it was tried already; says whether it did.
+    /// Begins, or joins what another source has begun, unless it was tried already; says whether one is under way now.
     pub fn begin(&mut self, source: String) -> bool {
         if self.words.is_empty() || self.tried {
             return false;
         }
         self.tried = true;
+        if self.flight.tried.swap(true, Ordering::AcqRel) || self.flight.is_running() {
+            self.joined = self.flight.is_running();
+            return self.joined;
+        }
+        self.flight.running.store(true, Ordering::Release);
+        let running = Running(Arc::clone(&self.flight));
         let words = self.words.clone();
         self.running = Some(tokio::spawn(async move {
+            let _running = running;
             let program = words.first().cloned().unwrap_or_default();
             tracing::info!(target: TARGET, source, program, "the session is over: a login was begun");
             match command::on_terminal(&words, LIMIT).await {
@@ -72,12 +116,14 @@ impl Login {
         if ended {
             self.running = None;
         }
-        ended
+        let joined = self.joined && !self.flight.is_running();
+        self.joined &= !joined;
+        ended || joined
     }
 
     /// What is wrong, and that somebody is at it.
     pub fn amend(&self, problem: Problem) -> Problem {
-        if self.running.is_none() || !Self::helps(problem.kind()) {
+        if !self.flight.is_running() || !Self::helps(problem.kind()) {
             return problem;
         }
         let hint = format!(
@@ -91,7 +137,9 @@ impl Login {
 
 impl Drop for Login {
     fn drop(&mut self) {
-        self.reset();
+        if let Some(running) = self.running.take() {
+            running.abort();
+        }
     }
 }
 
