@@ -219,10 +219,17 @@ impl Refresher {
     fn fetched(&mut self, identity: Identity) {
         let now = self.current.now();
         let expired = identity.expired(now).then(|| {
+            let renew = match &*identity.source {
+                "environment" => {
+                    "start countersign anew with new ones (the environment of a running program cannot change), or name a \
+                     profile"
+                }
+                _ => "renew them where they come from",
+            };
             Problem::new(
                 Kind::Expired,
                 format!("the credentials from {} have expired", identity.source),
-                "renew them where they come from; if they are new, this machine's clock is wrong",
+                format!("{renew}; if they are new, this machine's clock is wrong"),
             )
         });
         let kind = expired.as_ref().map(Problem::kind);

@@ -156,7 +156,13 @@ impl Source {
     }
 
     async fn environment(&self) -> Result<Given, Failure> {
-        ask(EnvironmentVariableCredentialsProvider::new(), "environment", Ask::Environment).await
+        let provider = EnvironmentVariableCredentialsProvider::new();
+        let Given(mut credentials, name) = ask(provider, "environment", Ask::Environment).await?;
+        // The SDK does not read it; `aws configure export-credentials --format env` writes it.
+        if let Some(text) = self.environment.get("AWS_CREDENTIAL_EXPIRATION") {
+            *credentials.expiry_mut() = process::expiration(text.trim());
+        }
+        Ok(Given(credentials, name))
     }
 
     async fn web_identity(&self) -> Result<Given, Failure> {

@@ -133,6 +133,31 @@ fn an_explicit_profile_wins_over_the_environment() {
 }
 
 #[test]
+fn keys_in_the_environment_may_say_when_they_end() {
+    let ended = "2026-01-01T00:00:00+00:00";
+    let variables = |_: &Path| {
+        vec![
+            ("AWS_ACCESS_KEY_ID", "AKIAENV".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", SECRET.to_owned()),
+            ("AWS_SESSION_TOKEN", SECRET.to_owned()),
+            ("AWS_CREDENTIAL_EXPIRATION", ended.to_owned()),
+        ]
+    };
+    scene("keys_in_the_environment_may_say_when_they_end", variables, |scene| async move {
+        let wanted = only(CredentialSource::Environment);
+        let sources = Sources::start([&wanted], []).unwrap();
+        let current = sources.current(&wanted);
+        let problem = trouble(&current, Kind::Expired).await;
+        assert!(problem.hint().contains("start countersign anew"), "{problem}");
+        assert_eq!(
+            held(&current).expires,
+            Some(humantime::parse_rfc3339(&ended.replace("+00:00", "Z")).unwrap())
+        );
+        assert_eq!(scene.said("no usable credentials"), 1);
+    });
+}
+
+#[test]
 fn a_named_source_never_falls_through_to_another() {
     let variables = |home: &Path| {
         vec![("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint(home)), ("AWS_PROFILE", "absent".to_owned())]
