@@ -136,8 +136,8 @@ pub(super) fn diagnose(
 ) -> Problem {
     let found = Findings::of(error);
     let name = asked.name();
-    if let (Some((path, true)), Some(_)) = (&found.file, found.io) {
-        return read_only(path);
+    if let (Some((path, true)), Some(kind)) = (&found.file, found.io) {
+        return unwritable(path, kind);
     }
     if let (Some((path, false)), Some(kind)) = (&found.file, found.io)
         && kind != io::ErrorKind::NotFound
@@ -351,10 +351,14 @@ fn nothing(asked: Asked<'_>, name: &str) -> Problem {
 }
 
 /// The SDK renews a token and cannot keep it.
-fn read_only(path: &std::path::Path) -> Problem {
+fn unwritable(path: &std::path::Path, kind: io::ErrorKind) -> Problem {
+    let message = format!("a renewed token cannot be written to {}: {}", path.display(), plain(&kind.into()));
+    if matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        return Problem::new(Kind::File, message, "make room there; it is tried again by itself");
+    }
     Problem::new(
         Kind::File,
-        format!("a renewed token cannot be written to {}", path.display()),
+        message,
         "the SDK writes refreshed tokens back: mount ~/.aws so that it can be written (without `:ro`) and belongs to the \
          user that runs countersign, or give it credentials from outside with `credential_process` or the environment",
     )
@@ -406,6 +410,7 @@ mod tests {
         let environment = Environment::of(&[]);
         for (text, kind, hint) in [
             ("failed to write `/home/ann/.aws/sso/cache/x.json`", io::ErrorKind::ReadOnlyFilesystem, "`:ro`"),
+            ("failed to write `/home/ann/.aws/sso/cache/x.json`", io::ErrorKind::StorageFull, "make room"),
             ("failed to read `/home/ann/.aws/sso/cache/x.json`", io::ErrorKind::PermissionDenied, "--user"),
         ] {
             let io = io::Error::new(kind, "hunter2");
