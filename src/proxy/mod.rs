@@ -37,7 +37,6 @@ mod hop_by_hop;
 mod identity;
 mod lend;
 mod live;
-mod mask;
 mod mend;
 mod pattern;
 mod peek;
