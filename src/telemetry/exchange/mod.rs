@@ -42,7 +42,6 @@ use crate::config::Auth;
 use secrets::Secrets;
 
 /// One request with its answer, from its first byte to its last.
-#[derive(Debug)]
 pub struct Exchange {
     /// Its place among all of this run, from 1; the [`Hub`] gives it.
     pub sequence: u64,
@@ -170,7 +169,7 @@ pub struct Answer {
 }
 
 /// Why the proxy answered by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// `dot-segment`
     pub code: &'static str,
@@ -251,5 +250,25 @@ impl Exchange {
             + sent
             + answer
             + refusal
+    }
+}
+
+impl std::fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { sequence, id, received, sent, answer, status, .. } = self;
+        f.debug_struct("Exchange")
+            .field("sequence", sequence)
+            .field("id", id)
+            .field("received", received)
+            .field("sent", sent)
+            .field("answer", answer)
+            .field("status", status)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Refusal").field("code", &self.code).finish_non_exhaustive()
     }
 }
