@@ -65,7 +65,7 @@ use std::{convert::Infallible, rc::Rc};
 use http::Response;
 use tower::{Service, ServiceBuilder, layer::layer_fn, service_fn, util::option_layer};
 
-pub use inside::{Closed, Entry, Inside};
+pub use inside::{Closed, Entry, Inside, Signed, Slot};
 pub use live::Live;
 pub use record::{AnswerOut, Caller, Incoming};
 pub use refusal::{Code, Fault, Refusal, reference};
