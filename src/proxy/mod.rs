@@ -38,7 +38,6 @@ mod identity;
 mod inside;
 mod lend;
 mod live;
-mod mask;
 mod mend;
 mod pattern;
 mod peek;

@@ -18,14 +18,13 @@ use super::{
     attempt::Answered,
     cookie::{self, bring_home},
     hop_by_hop::remove_hop_by_hop,
-    mask::Mask,
     peek::PeekedBody,
     places::Place,
     refusal::Refusal,
     refuse::ERROR_HEADER,
     stage::Stage,
 };
-use crate::upstream::Cut;
+use crate::{telemetry::Mask, upstream::Cut};
 
 /// API Gateway's own id of a request: REST APIs, then HTTP APIs.
 const GATEWAY_IDS: [HeaderName; 2] =

@@ -8,7 +8,9 @@
 
 mod access;
 mod connection;
+pub mod exchange;
 mod log;
+mod mask;
 pub mod metrics;
 mod panics;
 mod phases;
@@ -18,6 +20,7 @@ mod scrub;
 pub use access::{flush, flush_when_due, lines_dropped};
 pub use connection::{ConnectionEnd, connection_ended};
 pub use log::{BadFilter, Logging, start};
+pub use mask::Mask;
 pub use panics::log_panics;
 pub use phases::Phase;
 pub use record::{ACCESS, Record, RequestId};
