@@ -66,6 +66,8 @@ pub struct Config {
     pub guard: Guard,
     /// Bounds on what clients may take.
     pub limits: Limits,
+    /// What the inspector does; never on without `admin`.
+    pub inspector: Inspector,
     /// What is logged and how.
     pub log: Log,
     /// At least one; mounts are distinct.
@@ -149,6 +151,13 @@ pub struct Limits {
     pub drain_delay: Duration,
     /// How long requests under way may take to end after that.
     pub drain_timeout: Duration,
+}
+
+/// What the inspector does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspector {
+    /// Whether there is one.
+    pub enabled: bool,
 }
 
 /// What is logged and how.

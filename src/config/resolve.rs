@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use confique::{Config as _, Layer as _};
 
 use super::{
-    Config, Error, Given, Guard, Limits, Listen, Log,
+    Config, Error, Given, Guard, Inspector, Limits, Listen, Log,
     error::{Kind, Mistake, Place, Problem, nearest},
     file::{self, File, Map},
     given::{API_KEY_VARIABLE, TOKEN_VARIABLE, all_args, flag_of, variable_of},
@@ -99,6 +99,7 @@ pub(super) fn resolve(given: &Given, file: Option<File>) -> Result<Config, Error
             drain_delay: limits.drain_delay.0,
             drain_timeout: limits.drain_timeout.0,
         },
+        inspector: Inspector { enabled: settings.inspector.enabled && settings.admin.0.is_some() },
         log: Log { format: settings.log.format, filter: settings.log.filter, access: settings.log.access },
         stages,
         file: None,

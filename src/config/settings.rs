@@ -97,6 +97,12 @@ pub struct Settings {
     #[config(layer_attr(schemars(default = "LimitLayer::empty")))]
     pub limits: LimitSettings,
 
+    /// The page on the admin address that shows requests and what was made of them.
+    #[config(nested)]
+    #[config(layer_attr(command(flatten)))]
+    #[config(layer_attr(schemars(default = "InspectorLayer::empty")))]
+    pub inspector: InspectorSettings,
+
     /// What is logged and how.
     #[config(nested)]
     #[config(layer_attr(command(flatten)))]
@@ -544,6 +550,24 @@ pub struct TimeoutSettings {
     pub connection_age: Wait,
 }
 
+/// The page on the admin address that shows requests and what was made of them.
+#[derive(Debug, Clone, confique::Config)]
+#[config(layer_attr(derive(Debug, Clone, clap::Args, JsonSchema)))]
+#[config(layer_attr(serde(deny_unknown_fields)))]
+#[config(layer_attr(schemars(rename = "Inspector")))]
+#[config(layer_attr(command(next_help_heading = "Inspector")))]
+pub struct InspectorSettings {
+    /// Whether the page is served. It opens by a link that holds a token, made anew at each start.
+    ///
+    /// docs/inspector.md says what it shows and how to get in. Without an admin address there is no page.
+    #[config(default = true)]
+    #[config(layer_attr(arg(
+        id = "inspector.enabled", long = "inspector", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true"
+    )))]
+    pub enabled: bool,
+}
+
 /// How often a stage may be called, by all clients together: a bucket of `burst` requests that fills up at `rate`.
 #[derive(Debug, Clone, confique::Config)]
 #[config(layer_attr(derive(Debug, Clone, clap::Args, JsonSchema)))]
@@ -588,6 +612,7 @@ pub type ApiKeyLayer = <ApiKeySettings as confique::Config>::Layer;
 pub type TokenLayer = <TokenSettings as confique::Config>::Layer;
 type GuardLayer = <GuardSettings as confique::Config>::Layer;
 type LimitLayer = <LimitSettings as confique::Config>::Layer;
+type InspectorLayer = <InspectorSettings as confique::Config>::Layer;
 type LogLayer = <LogSettings as confique::Config>::Layer;
 type RateLimitLayer = <RateLimitSettings as confique::Config>::Layer;
 type RoleLayer = <RoleSettings as confique::Config>::Layer;

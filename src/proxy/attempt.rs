@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use super::{
     api_key::{API_KEY, Keyed},
     forward::forward,
-    identity,
+    identity, inside,
     mend::{self, Signed, mend},
     peek::PeekedBody,
     places::Place,
@@ -56,6 +56,10 @@ pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
     loop {
         request.head.record.enter(Phase::Sign);
         let (headers, signed) = complete(&mut request).await?;
+        if let Some(slot) = request.head.inside.as_ref().and_then(|inside| inside.only_sign.as_ref()) {
+            slot.put(to_copy(&request, headers));
+            return Err(Code::NotSent.into());
+        }
         match forward(&request, headers, fresh).await {
             // Its connection speaks something else from here on, and no request can have asked for that.
             Ok(answer) if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
@@ -131,6 +135,20 @@ async fn complete(request: &mut Keyed) -> Result<(HeaderMap, Option<Signed>), Re
     let at = stage.clock.now();
     let signed = Signed { serial: identity.serial, at };
     Ok((sign(request, &stage, identity, at), Some(signed)))
+}
+
+/// What a person takes along instead of having it sent.
+fn to_copy(request: &Keyed, headers: HeaderMap) -> inside::Signed {
+    let (head, stage) = (&request.head, &request.head.stage.config);
+    let scheme = if stage.url.tls { "https" } else { "http" };
+    inside::Signed {
+        method: head.method.clone(),
+        base: format!("{scheme}://{}", stage.url.authority),
+        target: head.target.to_string(),
+        headers,
+        connect_to: stage.connect_to.clone(),
+        ca_bundle: stage.ca_bundle.clone(),
+    }
 }
 
 fn may_send_again(failure: &Failure, request: &Keyed) -> bool {

@@ -35,6 +35,7 @@ mod guard;
 mod heal;
 mod hop_by_hop;
 mod identity;
+mod inside;
 mod lend;
 mod live;
 mod mend;
@@ -63,6 +64,7 @@ use std::{convert::Infallible, rc::Rc};
 use http::Response;
 use tower::{Service, ServiceBuilder, layer::layer_fn, service_fn, util::option_layer};
 
+pub use inside::{Closed, Entry, Inside, Signed, Slot};
 pub use live::Live;
 pub use record::{AnswerOut, Caller, Incoming};
 pub use refusal::{Code, Fault, Refusal, reference};

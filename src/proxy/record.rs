@@ -8,6 +8,7 @@ use std::{
     net::IpAddr,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -18,7 +19,7 @@ use hyper::body::Incoming as HyperBody;
 use pin_project_lite::pin_project;
 use tower::Service;
 
-use super::refuse::AnswerBody;
+use super::{inside::Inside, refuse::AnswerBody};
 use crate::{telemetry, upstream::Cut};
 
 /// What the server hands in: a request as it came, and on which socket.
@@ -40,6 +41,8 @@ pub struct Caller {
     pub uid: Option<u32>,
     /// Whether the client speaks TLS with us, so that its own name for us begins with `https://`.
     pub tls: bool,
+    /// Where the connection comes from within this process.
+    pub inside: Option<Arc<Inside>>,
 }
 
 /// A request with its record: what `guard` takes.
@@ -81,7 +84,8 @@ where
     fn call(&mut self, incoming: Incoming) -> Self::Future {
         let Incoming { request, caller, fragment } = incoming;
         let (parts, body) = request.into_parts();
-        let record = Rc::new(telemetry::Record::start(parts.method.clone(), parts.uri.path()));
+        let id = caller.inside.as_ref().map(|inside| inside.id);
+        let record = Rc::new(telemetry::Record::start(id, parts.method.clone(), parts.uri.path()));
         let received =
             Received { parts: Box::new(parts), body, caller, fragment, record: Rc::clone(&record) };
         Recording { inner: self.next.call(received), record: Some(record) }

@@ -278,7 +278,7 @@ mod tests {
                 assert_ne!(request.parts.uri.path(), "/now", "a step that panics at once");
                 last(request, Rc::clone(&go))
             });
-            let caller = Rc::new(Caller { local: None, uid: None, tls: false });
+            let caller = Rc::new(Caller { local: None, uid: None, tls: false, inside: None });
             let mut steps = Record::new(Refuse::new(steps));
             Box::pin(steps.call(Incoming { request, caller, fragment: false }))
         }

@@ -19,7 +19,7 @@ use super::{
 pub const ACCESS: &str = "countersign::access";
 
 /// Names a request in its log line and in the body of a refusal.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestId([u8; 16]);
 
 impl RequestId {
@@ -85,9 +85,9 @@ pub struct Record {
 }
 
 impl Record {
-    /// Starts the clock.
+    /// Starts the clock. A request that this process makes itself has an id already.
     #[must_use]
-    pub fn start(method: Method, path: &str) -> Self {
+    pub fn start(id: Option<RequestId>, method: Method, path: &str) -> Self {
         let started = Instant::now();
         let phases = metrics::is_on().then(|| Phases::start(started));
         if phases.is_some() {
@@ -97,7 +97,7 @@ impl Record {
             started,
             phases,
             series: Cell::default(),
-            id: RequestId::next(),
+            id: id.unwrap_or_else(RequestId::next),
             method,
             path: path.into(),
             stage: OnceCell::new(),
