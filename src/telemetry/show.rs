@@ -19,7 +19,7 @@ use crate::config::LogFormat;
 /// How much `--log-failed` shows of an answer's body.
 const FAILED_BODY: usize = 4 << 10;
 /// Where values start; labels and marks stand left of it.
-const COLUMN: usize = 19;
+const COLUMN: usize = 21;
 /// How long the line is that divides requests.
 const WIDTH: usize = 92;
 
@@ -282,7 +282,16 @@ impl Page {
                 Some(Change::Added) => ('+', Look::Added),
                 Some(Change::Replaced | Change::Rewritten) => ('~', Look::Added),
             };
-            self.marked(mark, look, &format!("{}: {}", field.name, field.value));
+            let value = field.value.text();
+            // A signature's parts are a line each.
+            let mut parts = match field.name.as_str() {
+                "authorization" => value.split(", "),
+                _ => value.split("\0"),
+            };
+            self.marked(mark, look, &format!("{}: {}", field.name, parts.next().unwrap_or_default()));
+            for part in parts {
+                self.marked(' ', look, &format!("  {part}"));
+            }
         }
     }
 
@@ -290,6 +299,7 @@ impl Page {
         if body.length == 0 {
             return;
         }
+        self.entry("", Look::Plain, "");
         if let Some(why) = body.why_not {
             return self.entry("", Look::Quiet, &format!("({} bytes, not shown: {why})", body.length));
         }
