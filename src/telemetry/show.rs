@@ -140,6 +140,18 @@ fn error_type(answer: &AnswerView) -> Option<&str> {
     Some(field.value.text())
 }
 
+/// What a gateway says, if its answer is nothing but that. Of a signature that does not match it is many lines.
+fn message(body: &str) -> Option<String> {
+    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(body).ok()?;
+    let mut fields = fields.into_iter();
+    match (fields.next(), fields.next()) {
+        (Some((name, serde_json::Value::String(text))), None) if name.eq_ignore_ascii_case("message") => {
+            Some(text)
+        }
+        _ => None,
+    }
+}
+
 /// What a piece of text means, and so how it looks.
 #[derive(Clone, Copy)]
 enum Look {
@@ -190,7 +202,10 @@ impl Page {
         if let Some(answer) = &detail.answer {
             let kind = error_type(answer).map(|kind| format!("  {kind}")).unwrap_or_default();
             self.entry("answer", Look::Bad, &format!("{} {}{kind}", answer.status, answer.reason));
-            self.body(&answer.body);
+            match answer.body.text.as_deref().and_then(message) {
+                Some(message) => message.lines().for_each(|line| self.entry("", Look::Plain, line)),
+                None => self.body(&answer.body),
+            }
         }
         self.refusal(detail);
         self.out
@@ -284,12 +299,10 @@ impl Page {
             };
             let value = field.value.text();
             // A signature's parts are a line each.
-            let mut parts = match field.name.as_str() {
-                "authorization" => value.split(", "),
-                _ => value.split("\0"),
-            };
-            self.marked(mark, look, &format!("{}: {}", field.name, parts.next().unwrap_or_default()));
-            for part in parts {
+            let is_signature = field.name == "authorization";
+            let (first, more) = value.split_once(", ").filter(|_| is_signature).unwrap_or((value, ""));
+            self.marked(mark, look, &format!("{}: {first}", field.name));
+            for part in more.split(", ").filter(|part| !part.is_empty()) {
                 self.marked(' ', look, &format!("  {part}"));
             }
         }
