@@ -372,3 +372,44 @@ fn harmless(text: &str) -> String {
     };
     text.chars().map(|c| if is_harmful(c) { '\u{FFFD}' } else { c }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue, Method, Version};
+
+    use super::{Page, harmless, message};
+    use crate::telemetry::exchange::{Exchange, Headers, Received, Refusal};
+
+    #[test]
+    fn colours_are_ours_alone() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-own", HeaderValue::from_bytes(b"\xc2\x9b31m").unwrap());
+        let received = Received::new(Method::GET, "/a", Version::HTTP_11, Headers::of(&headers));
+        let mut exchange = Exchange::new("0", received);
+        exchange.refusal = Some(Refusal {
+            code: "code",
+            fault: "client",
+            message: "red \x1b[31m".into(),
+            hint: "\u{202e}turned".into(),
+        });
+        for text in [Page::new(true).whole(&exchange.detail()), Page::new(true).failed(&exchange.detail())] {
+            assert!(text.contains("\x1b[1;31mcode (fault: client)\x1b[0m"), "{text:?}");
+            assert!(text.contains("red \u{fffd}[31m") && text.contains("\u{fffd}turned"), "{text:?}");
+            assert!(!text.contains('\u{9b}') && !text.contains('\u{202e}'), "{text:?}");
+            let plain = ["\x1b[1;31m", "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[0m"]
+                .iter()
+                .fold(text, |text, code| text.replace(code, ""));
+            assert!(!plain.contains('\x1b'), "{plain:?}");
+        }
+        assert_eq!(harmless("a\tb\u{7f}\u{200f}\r"), "a\tb\u{fffd}\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn a_message_is_told_where_there_is_nothing_else() {
+        assert_eq!(message(r#"{"message":"a\nb"}"#).as_deref(), Some("a\nb"));
+        assert_eq!(message(r#"{"Message":"a"}"#).as_deref(), Some("a"));
+        for other in [r#"{"message":1}"#, r#"{"message":"a","more":1}"#, r#"{"error":"a"}"#, "[]", "", "{}"] {
+            assert_eq!(message(other), None, "{other}");
+        }
+    }
+}
