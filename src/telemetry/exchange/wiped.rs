@@ -17,7 +17,9 @@ impl Wiped {
     /// These pieces one after another.
     pub(super) fn of(pieces: &[&[u8]]) -> Self {
         let mut wiped = Self::with_room(pieces.iter().map(|piece| piece.len()).sum());
-        pieces.iter().for_each(|piece| wiped.push(piece));
+        for piece in pieces {
+            wiped.push(piece);
+        }
         wiped
     }
 
