@@ -217,7 +217,7 @@ fn serve(
 
 /// What the inspector shows, if there is one.
 fn inspected(config: &Config) -> Option<Inspected> {
-    config.inspector.enabled.then(|| Inspected {})
+    config.inspector.enabled.then(|| Inspected { hub: telemetry::exchange::Hub::new(32 << 20) })
 }
 
 /// Whoever waits for "listening" is not to be refused because a key's command has not ended yet. Of several none waits

@@ -4,7 +4,10 @@
 //! caller on this machine, and carries the callers' token where one is asked for. What is known of it stands here, in a
 //! value that only this process can make, and not in a header, which any client could send.
 
-use std::{path::PathBuf, sync::{Arc, Mutex, PoisonError}};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use http::{HeaderMap, Method};
 use tokio::io::DuplexStream;
