@@ -29,7 +29,7 @@ use crate::{
     config::{Config, Given},
     credentials::Sources,
     server::{self, BindError, Inherited, InheritedError, Server, StartError},
-    telemetry,
+    telemetry::{self, Watchers, exchange::Hub},
 };
 
 /// How long the start waits for commands that print API keys and the token.
@@ -91,7 +91,12 @@ pub fn run(given: Given, config: Config) -> Result<ExitCode, RunError> {
     let logging = telemetry::start(&config.log)?;
     telemetry::log_panics();
     warn(&config);
-    let served = serve(given, &Arc::new(config), inherited, files);
+    let hub = config
+        .inspector
+        .enabled
+        .then(|| Hub::new(usize::try_from(config.inspector.buffer).unwrap_or(usize::MAX)));
+    let watchers = Watchers { hub, blocks: Some(logging.blocks()) };
+    let served = serve(given, &Arc::new(config), watchers, inherited, files);
     logging.finish();
     served
 }
@@ -171,6 +176,7 @@ impl Signals {
 fn serve(
     given: Given,
     config: &Arc<Config>,
+    watchers: Watchers,
     inherited: Inherited,
     files: Files,
 ) -> Result<ExitCode, RunError> {
@@ -197,7 +203,7 @@ fn serve(
         None => None,
     };
     runtime.block_on(wait_for_keys(config, &sources));
-    let mut server = Server::start(config, &sources, metrics, inherited)?;
+    let mut server = Server::start(config, &sources, metrics, watchers, inherited)?;
     if let Some(admin) = &admin {
         let listen = server.bound().iter().map(ToString::to_string).collect();
         admin.reaches(Reach { entry: server.entry(), listen });

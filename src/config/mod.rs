@@ -158,6 +158,12 @@ pub struct Limits {
 pub struct Inspector {
     /// Whether there is one.
     pub enabled: bool,
+    /// Whether bodies are kept.
+    pub bodies: bool,
+    /// Bytes that are kept of each.
+    pub max_body: u64,
+    /// Bytes of all that is kept; at least `max_body`.
+    pub buffer: u64,
 }
 
 /// What is logged and how.
@@ -169,6 +175,10 @@ pub struct Log {
     pub filter: String,
     /// Whether each request gets a line.
     pub access: bool,
+    /// Whether requests that failed are shown with their answers.
+    pub failed: bool,
+    /// Whether all of them are shown, step by step.
+    pub show: bool,
 }
 
 /// How a line of log is written.

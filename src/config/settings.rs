@@ -305,6 +305,27 @@ pub struct LogSettings {
         default_missing_value = "true"
     )))]
     pub access: bool,
+
+    /// Whether each request that the stage answers with 400 or more, or that is refused here, is shown with its answer.
+    ///
+    /// Of a body up to 4 KiB are shown; secrets that it repeats are covered. docs/showing.md has an example.
+    #[config(default = false)]
+    #[config(layer_attr(arg(
+        id = "log.failed", long = "log-failed", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true"
+    )))]
+    pub failed: bool,
+
+    /// Whether each request is shown as it came, as it was sent and signed, and with its answer, bodies too.
+    ///
+    /// For a person at work: it costs time, and what is no secret of the proxy's is shown as it is. Of bodies up to
+    /// `inspector.max_body` are shown. docs/showing.md says how to read it.
+    #[config(default = false)]
+    #[config(layer_attr(arg(
+        id = "log.show", long = "show", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true"
+    )))]
+    pub show: bool,
 }
 
 /// One API Gateway stage, or other AWS service, and where it appears locally.
@@ -566,6 +587,27 @@ pub struct InspectorSettings {
         default_missing_value = "true"
     )))]
     pub enabled: bool,
+
+    /// Whether bodies are kept too, for the page to show.
+    ///
+    /// Secrets of the proxy are covered in them; what else they hold is shown as it is. What a gateway itself says when
+    /// it refuses is kept in any case, as it explains the refusal.
+    #[config(default = false)]
+    #[config(layer_attr(arg(
+        id = "inspector.bodies", long = "inspector-bodies", value_name = "BOOL", num_args = 0..=1,
+        require_equals = true, default_missing_value = "true"
+    )))]
+    pub bodies: bool,
+
+    /// How much is kept of each body; `--show` shows as much.
+    #[config(default = "64KiB")]
+    #[config(layer_attr(arg(id = "inspector.max_body", long = "inspector-max-body", value_name = "SIZE")))]
+    pub max_body: Size,
+
+    /// All memory for requests that are kept; the oldest make room.
+    #[config(default = "32MiB")]
+    #[config(layer_attr(arg(id = "inspector.buffer", long = "inspector-buffer", value_name = "SIZE")))]
+    pub buffer: Size,
 }
 
 /// How often a stage may be called, by all clients together: a bucket of `burst` requests that fills up at `rate`.

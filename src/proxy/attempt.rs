@@ -30,6 +30,7 @@ use crate::{
     callers::origin::SEC_FETCH_SITE,
     telemetry::{
         Phase, Record,
+        exchange::Signing,
         metrics::{self, Retried},
     },
     upstream::{Failure, Sent},
@@ -123,6 +124,9 @@ pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
 /// The headers to send: signed now, where the route asks for that, and with what. A copy, since they may be sent again.
 async fn complete(request: &mut Keyed) -> Result<(HeaderMap, Option<Signed>), Refusal> {
     if !request.head.auth.signs() {
+        if let Some(capture) = &request.head.record.capture {
+            capture.sent(request.head.target.as_str(), &request.head.headers, None);
+        }
         return Ok((request.head.headers.clone(), None));
     }
     let stage = Rc::clone(&request.head.stage);
@@ -134,7 +138,15 @@ async fn complete(request: &mut Keyed) -> Result<(HeaderMap, Option<Signed>), Re
     let Some(identity) = &*identity else { return Err(Code::NoCredentials.into()) };
     let at = stage.clock.now();
     let signed = Signed { serial: identity.serial, at };
-    Ok((sign(request, &stage, identity, at), Some(signed)))
+    let headers = sign(request, &stage, identity, at);
+    if let Some(capture) = &request.head.record.capture {
+        capture.signed_with(&identity.source, &identity.access_key_id, identity.expires);
+        let signer = stage.signer.borrow();
+        let (canonical, to_sign) = (signer.canonical_request().text(), signer.string_to_sign());
+        let signing = Signing::of(canonical, to_sign, &identity.access_key_id);
+        capture.sent(request.head.target.as_str(), &headers, Some(signing));
+    }
+    Ok((headers, Some(signed)))
 }
 
 /// What a person takes along instead of having it sent.

@@ -96,6 +96,10 @@ where
             Ok(response) => response,
             Err(refusal) => {
                 metrics::refused(refusal.code as usize);
+                if let Some(capture) = &this.record.capture {
+                    let (code, fault) = (refusal.code.as_str(), refusal.code.fault().as_str());
+                    capture.refused(code, fault, refusal.message(), refusal.hint());
+                }
                 this.record.refusal.set(Some((refusal.code.as_str(), refusal.code.fault().as_str())));
                 if refusal.code.ends_connection() {
                     this.record.ends_connection.set(true);

@@ -79,6 +79,9 @@ impl<F: Future<Output = Result<Answered, Refusal>>> Future for Responding<F> {
 fn respond(answered: Answered) -> Response<MaskedBody> {
     let Answered { response, stage, local_host, local_tls, record, secrets, cross_site, place } = answered;
     let (mut parts, body) = response.into_parts();
+    if let Some(capture) = &record.capture {
+        capture.answer(parts.status, &parts.headers);
+    }
     remove_hop_by_hop(&mut parts.headers);
     // Only the proxy itself says that an answer is its own.
     parts.headers.remove(ERROR_HEADER);

@@ -51,7 +51,7 @@ use crate::{
     config::Config,
     credentials::Sources,
     proxy::{Budget, Closed, Code, Entry, Inside, SharedError},
-    telemetry::metrics::Metrics,
+    telemetry::{Watchers, metrics::Metrics},
 };
 
 /// How long a reload waits for the workers: far longer than one is ever busy without a pause.
@@ -115,6 +115,7 @@ struct Common {
     sources: Arc<Sources>,
     setup: watch::Receiver<Arc<Setup>>,
     metrics: Option<Arc<Metrics>>,
+    watchers: Watchers,
     /// One permit a connection.
     connections: Arc<Semaphore>,
     /// Told once for each connection for which there is no permit.
@@ -136,7 +137,7 @@ pub fn metrics(config: &Config) -> Option<Arc<Metrics>> {
 
 impl Server {
     /// Binds, or takes the sockets that were `inherited` in place of `listen`, and serves; counts into `metrics` if there
-    /// are any.
+    /// are any, and takes requests down for `watchers` as far as the configuration wants that.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
@@ -144,6 +145,7 @@ impl Server {
         config: &Arc<Config>,
         sources: &Arc<Sources>,
         metrics: Option<Arc<Metrics>>,
+        watchers: Watchers,
         inherited: Inherited,
     ) -> Result<Self, StartError> {
         files::raise_limit(config.limits.max_connections);
@@ -161,6 +163,7 @@ impl Server {
             sources: Arc::clone(sources),
             setup: setups,
             metrics,
+            watchers,
             connections: Arc::new(Semaphore::new(config.limits.max_connections)),
             room: Arc::default(),
             stopping,

@@ -58,6 +58,7 @@ pub(super) fn spawn(
         if let Some(metrics) = &common.metrics {
             metrics.enter(index);
         }
+        common.watchers.enter(common.setup.borrow().budget.config());
         let served = run(index, common, inbox, inside, &ready);
         if let Err(error) = served {
             // Before it served, somebody waits for this; afterwards nothing fails.
@@ -150,6 +151,7 @@ async fn follow(index: usize, worker: Rc<Worker>, mut setups: watch::Receiver<Ar
         if let Some(metrics) = &worker.common.metrics {
             metrics.enter(index);
         }
+        worker.common.watchers.enter(setup.budget.config());
         let before = worker.live.shared();
         worker.live.replace(Shared::new(&worker.common.sources, &setup.budget, Some(&before)));
         worker.tls.replace(setup.tls.clone());

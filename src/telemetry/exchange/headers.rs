@@ -110,6 +110,18 @@ impl Headers {
         Self { text, ends }
     }
 
+    /// One field more.
+    pub(in crate::telemetry) fn push(&mut self, name: &str, value: &[u8]) {
+        // Grown by hand, since a vector that grows leaves its old memory as it was.
+        let mut text = Zeroizing::new(Vec::with_capacity(self.text.len() + name.len() + value.len()));
+        for part in [&self.text, name.as_bytes(), value] {
+            text.extend_from_slice(part);
+        }
+        let value_end = text.len() as u32;
+        self.ends.push([value_end - value.len() as u32, value_end]);
+        self.text = text;
+    }
+
     /// How many fields there are.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -137,7 +149,7 @@ impl Headers {
     }
 
     /// The first value of a field.
-    pub(super) fn get(&self, wanted: &str) -> Option<&[u8]> {
+    pub(in crate::telemetry) fn get(&self, wanted: &str) -> Option<&[u8]> {
         self.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value)
     }
 

@@ -224,10 +224,10 @@ impl Exchange {
         Secrets::in_use_and_in(std::iter::once(&self.received.headers).chain(sent).chain(answer))
     }
 
-    /// Nothing of its bodies is kept any more, only how long they were.
-    pub fn forget_bodies(&mut self) {
+    /// Nothing of its bodies is kept any more, only how long they were; `but_the_answers`: that of the answer is.
+    pub fn forget_bodies(&mut self, but_the_answers: bool) {
         self.received.body.forget();
-        if let Some(answer) = &mut self.answer {
+        if let Some(answer) = self.answer.as_mut().filter(|_| !but_the_answers) {
             answer.body.forget();
         }
     }

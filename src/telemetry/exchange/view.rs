@@ -7,7 +7,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
 use super::{Body, Exchange, Headers, Secrets, Shown, headers::shown, signing::SigningView};
-use crate::config::Auth;
+use crate::{
+    config::Auth,
+    telemetry::capture::{self, COMPRESSED},
+};
 
 /// One line of a list.
 #[derive(Debug, Clone, Serialize)]
@@ -239,7 +242,7 @@ impl Exchange {
             headers: fields(&received.headers, secrets, |name, value| {
                 sent.and_then(|sent| change_of(name, value, &sent.headers, Change::Removed))
             }),
-            body: body(&received.body, secrets),
+            body: body(&received.body, &received.headers, secrets),
         };
         let sent = sent.map(|sent| SentView {
             method: summary.method.clone(),
@@ -261,7 +264,7 @@ impl Exchange {
             status: answer.status.as_u16(),
             reason: answer.status.canonical_reason().unwrap_or_default(),
             headers: fields(&answer.headers, secrets, |_, _| None),
-            body: body(&answer.body, secrets),
+            body: body(&answer.body, &answer.headers, secrets),
         });
         Detail {
             received: received_view,
@@ -309,10 +312,14 @@ impl Exchange {
             })
         });
         let targets = [Some(&self.received.target), self.sent.as_ref().map(|sent| &sent.target)];
-        let bodies = [Some(&self.received.body), self.answer.as_ref().map(|answer| &answer.body)];
+        let answer = self.answer.as_ref().map(|answer| (&answer.body, &answer.headers));
+        let bodies = [Some((&self.received.body, &self.received.headers)), answer];
         in_heads
             || targets.into_iter().flatten().any(|target| holds(secrets.cover_query(&target.0).as_bytes()))
-            || bodies.into_iter().flatten().any(|body| holds(&body.shown(secrets)))
+            || bodies
+                .into_iter()
+                .flatten()
+                .any(|(body, headers)| !is_coded(headers) && holds(&body.shown(secrets)))
             || self.refusal.as_ref().is_some_and(|refusal| {
                 [refusal.code, &refusal.message, &refusal.hint]
                     .into_iter()
@@ -368,8 +375,13 @@ fn change_of(name: &str, value: &[u8], other: &Headers, absent: Change) -> Optio
     }
 }
 
-fn body(body: &Body, secrets: &Secrets) -> BodyView {
-    let (length, kept, why_not) = (body.len(), body.kept(), body.why_not());
+fn body(body: &Body, headers: &Headers, secrets: &Secrets) -> BodyView {
+    let (length, kept) = (body.len(), body.kept());
+    // Of a request it may be kept, to be sent again.
+    if is_coded(headers) && kept > 0 {
+        return BodyView { length, kept: 0, text: None, base64: None, why_not: Some(COMPRESSED) };
+    }
+    let why_not = body.why_not();
     let shown = body.shown(secrets);
     let (text, base64) = if kept == 0 {
         (None, None)
@@ -380,6 +392,11 @@ fn body(body: &Body, secrets: &Secrets) -> BodyView {
         }
     };
     BodyView { length, kept, text, base64, why_not }
+}
+
+/// Whether a body has a coding under which nobody finds a secret.
+fn is_coded(headers: &Headers) -> bool {
+    headers.get("content-encoding").is_some_and(capture::is_coded)
 }
 
 /// The text that it is. One that is cut off may end within a character, which is left out.
@@ -590,7 +607,9 @@ mod tests {
         exchange.received.body = kept(b"\xff\xfe", 9);
         let view = exchange.detail().received.body;
         assert_eq!((view.text, view.base64.as_deref()), (None, Some("//4=")));
-        exchange.forget_bodies();
+        exchange.forget_bodies(true);
+        assert!(exchange.detail().answer.unwrap().body.text.is_some());
+        exchange.forget_bodies(false);
         let detail = exchange.detail();
         let bodies = [detail.received.body, detail.answer.unwrap().body];
         assert!(
