@@ -74,8 +74,7 @@ fn proxy(origin: SocketAddr, watchers: Watchers) -> (Server, Arc<Sources>, Socke
     let keys = config.stages.iter().filter_map(|stage| stage.api_key.as_ref());
     let sources = Arc::new(Sources::start([&config.stages[0].credentials], keys).unwrap());
     let metrics = countersign::server::metrics(&config);
-    let server =
-        Server::start(&config, &sources, metrics, watchers, Inherited::default()).unwrap();
+    let server = Server::start(&config, &sources, metrics, watchers, Inherited::default()).unwrap();
     let Bound::Tcp(address) = server.bound()[0].clone() else { unreachable!("it is TCP") };
     (server, sources, address)
 }

@@ -25,7 +25,7 @@ impl Inspector {
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "draining": self.health.is_draining(),
-            "bodies": false,
+            "bodies": config.inspector.bodies,
             "stages": self.health.stages(stage),
             "connections": { "limit": config.limits.max_connections, "workers": config.workers },
             "listen": self.listen(),
