@@ -10,6 +10,7 @@
 //! | [`server`] | accept, serve, drain |
 //! | [`proxy`] | the life of a request, a step a file |
 //! | [`callers`] | which callers may borrow the credentials: pure |
+//! | [`diagnosis`] | why a gateway refused, and what to do: pure |
 //! | [`sigv4`] | canonical request, string to sign, signature: pure |
 //! | [`credentials`] | where the identity and the API key come from, and how they stay fresh |
 //! | [`upstream`] | the way to a stage: dialling, TLS, kept connections |
@@ -29,6 +30,7 @@ pub mod coarse;
 pub mod config;
 pub mod credentials;
 pub mod demo;
+pub mod diagnosis;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod proxy;
