@@ -41,6 +41,7 @@
 //! | `process` | start, listeners, what is no request, health, drain and end |
 //! | `canary` | no secret comes out in any spelling: logs at trace, answers, pages, help, refused configurations |
 //! | `logs` | one line a request, and no secret at any level |
+//! | `showing` | `--show` and `--log-failed`: readable, harmless, without secrets, and nothing is held up |
 //! | `metrics` | every number is right after known traffic, and Prometheus' own parsers read it |
 //! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
 //! | `refusals` | every refusal is provoked, and documented |
@@ -91,6 +92,7 @@ mod reload;
 mod resources;
 mod responses;
 mod secrets;
+mod showing;
 mod slow;
 mod smuggling;
 mod soak;
