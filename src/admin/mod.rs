@@ -152,7 +152,7 @@ impl Watched {
         let seen = self.may_see(&request, local);
         if let Some(inspector) = self.inspector.as_ref().filter(|_| inspector::is_for(request.uri().path())) {
             return match seen {
-                Ok(()) => inspector.answer(request, crowd).await,
+                Ok(()) => inspector.answer(request, local, crowd).await,
                 Err(refusal) => once(refused(&refusal)),
             };
         }

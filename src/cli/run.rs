@@ -195,9 +195,10 @@ fn serve(
     let health = Health::new(config, &sources);
     let metrics = server::metrics(config);
     let exposer = metrics.as_ref().map(|metrics| admin::exposer(&health, &sources, metrics));
+    let inspected = watchers.hub.clone().map(|hub| Inspected { hub });
     let admin = match config.admin {
         Some(address) => Some(
-            Admin::start(address, Arc::clone(&health), exposer, inspected(config))
+            Admin::start(address, Arc::clone(&health), exposer, inspected)
                 .map_err(|source| RunError::Admin { address, source })?,
         ),
         None => None,
@@ -219,11 +220,6 @@ fn serve(
     }
     tracing::info!("stopped");
     Ok(code)
-}
-
-/// What the inspector shows, if there is one.
-fn inspected(config: &Config) -> Option<Inspected> {
-    config.inspector.enabled.then(|| Inspected {})
 }
 
 /// Whoever waits for "listening" is not to be refused because a key's command has not ended yet. Of several none waits

@@ -43,6 +43,8 @@
 //! | `logs` | one line a request, and no secret at any level |
 //! | `showing` | `--show` and `--log-failed`: readable, harmless, without secrets, and nothing is held up |
 //! | `metrics` | every number is right after known traffic, and Prometheus' own parsers read it |
+//! | `inspecting` | who may see the inspector, and that nobody keeps others out of its listener |
+//! | `inspecting_api` | what the inspector shows and does: list, events, state, replay, send, commands, archives; no secret |
 //! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
 //! | `refusals` | every refusal is provoked, and documented |
 //!
@@ -77,6 +79,8 @@ mod floods;
 mod guarding;
 mod headers;
 mod healing;
+mod inspecting;
+mod inspecting_api;
 mod instruments;
 mod lending;
 mod listening_tls;
