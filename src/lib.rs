@@ -18,6 +18,7 @@
 //! | [`telemetry`] | one line a request, metrics, and diagnostics without secrets |
 //! | [`demo`] | a verifying gateway on loopback, for `demo` and the tests; imports nothing of ours |
 //! | `fuzzing` | promises that hold for any input: behind the feature `fuzzing`, and in the tests |
+//! | [`curl`] | a request as a command for a shell: pure |
 //! | [`secret`] | text that must never be seen |
 //! | [`coarse`] | deadlines that cost a request nothing |
 
@@ -29,6 +30,7 @@ pub mod cli;
 pub mod coarse;
 pub mod config;
 pub mod credentials;
+pub mod curl;
 pub mod demo;
 pub mod diagnosis;
 #[cfg(any(test, feature = "fuzzing"))]
