@@ -148,6 +148,14 @@ impl Headers {
         self.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value)
     }
 
+    /// What may be seen of these fields and of the target that was sent with them, whatever repeats their secrets.
+    #[must_use]
+    pub fn shown_with(&self, target: &str) -> (Vec<(&str, Shown)>, String) {
+        let secrets = Secrets::in_use_and_in(std::iter::once(self));
+        let fields = self.iter().map(|(name, value)| (name, shown(name, value, &secrets))).collect();
+        (fields, secrets.cover_query(target))
+    }
+
     /// The fields as they were, with every secret, to send them again. All values are marked sensitive.
     #[must_use]
     pub fn exposed(&self) -> HeaderMap {

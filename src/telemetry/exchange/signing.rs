@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{
+    Headers,
     headers::{self, is_hidden},
     secrets::Secrets,
     wiped::Wiped,
@@ -105,7 +106,16 @@ impl Signing {
         &self.access_key_id
     }
 
-    /// `signature` is the whole `authorization` value that was sent.
+    /// All that may be seen of it. `headers` are those that were sent: the signature is `authorization`'s, and what they
+    /// hold in secret is masked wherever it stands.
+    #[must_use]
+    pub fn shown(&self, headers: &Headers) -> SigningView {
+        let authorization = headers.iter().find(|(name, _)| *name == "authorization");
+        let secrets = Secrets::in_use_and_in([headers].into_iter());
+        self.view(authorization.map_or(b"", |(_, value)| value), &secrets)
+    }
+
+    /// `authorization` is the whole value that was sent.
     pub(super) fn view(&self, authorization: &[u8], secrets: &Secrets) -> SigningView {
         let canonical = String::from_utf8_lossy(&self.canonical_request);
         let lines: Vec<&str> = canonical.split('\n').collect();
