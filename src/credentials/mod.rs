@@ -19,6 +19,7 @@
 //! | `profile.rs` | what the AWS configuration files say about a profile |
 //! | `process.rs`, `command.rs` | `credential_process`, and running commands whose output is a secret |
 //! | `login.rs` | has a person log in, where the configuration says how |
+//! | `history.rs` | how the last questions ended |
 //! | `watch.rs`, `environment.rs` | files that change, variables that name them |
 //! | `problem.rs`, `diagnose.rs` | what is wrong, in words that hold no secret |
 //! | `api_key.rs` | the API key, and the token for callers |
@@ -30,6 +31,7 @@ mod current;
 mod dated;
 mod diagnose;
 mod environment;
+mod history;
 mod login;
 mod problem;
 mod process;
@@ -57,6 +59,8 @@ pub use self::{
     api_key::CurrentKey,
     clock::Clock,
     current::{Current, Identity},
+    history::Attempt,
+    login::LoginRefused,
     problem::{Kind, Problem},
     watch::stamp,
 };
@@ -151,6 +155,17 @@ impl Sources {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         let flight = Arc::clone(flights.entry(words.clone()).or_default());
         Login::new(words, flight)
+    }
+
+    /// Has these sources hold the keys of AWS's documentation, and asks nobody. They open nothing.
+    pub fn hold_examples<'a>(&self, wanted: impl IntoIterator<Item = &'a config::Credentials>) {
+        let mut identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
+        for wanted in wanted {
+            let current = Arc::new(Current::new());
+            current.publish(Identity::example(), None);
+            let nothing = self.handle.spawn(std::future::ready(())).abort_handle();
+            identities.insert(wanted.clone(), (current, nothing));
+        }
     }
 
     /// Every source that was started, with its name. Two that differ in what the name does not tell share one.

@@ -98,6 +98,9 @@ pub(super) struct Refresher {
 impl Refresher {
     pub fn new(source: Source, environment: &Environment, current: Arc<Current>, login: Login) -> Self {
         let watch = Watch::new(environment);
+        if login.has_command() {
+            current.by_hand.allow();
+        }
         Self {
             seen: watch.look(),
             due: Some(Due::after(Duration::ZERO)),
@@ -133,6 +136,14 @@ impl Refresher {
 
     /// Has a person log in, if only that helps and somebody on this machine waits for it.
     fn consider_login(&mut self) {
+        if self.current.by_hand.take() {
+            self.login.begin_by_hand(self.source.name());
+        }
+        self.consider_login_for_a_caller();
+        self.current.by_hand.runs(self.login.is_running());
+    }
+
+    fn consider_login_for_a_caller(&mut self) {
         let State::Failing(kind, serves) = self.state else { return };
         let unusable = !serves || self.current.is_refused();
         if Login::helps(kind) && unusable && self.current.login_wanted() {

@@ -42,7 +42,10 @@
 //! | `process` | start, listeners, what is no request, health, drain and end |
 //! | `canary` | no secret comes out in any spelling: logs at trace, answers, pages, help, refused configurations |
 //! | `logs` | one line a request, and no secret at any level |
+//! | `showing` | `--show` and `--log-failed`: readable, harmless, without secrets, and nothing is held up |
 //! | `metrics` | every number is right after known traffic, and Prometheus' own parsers read it |
+//! | `inspecting` | who may see the inspector, and that nobody keeps others out of its listener |
+//! | `inspecting_api` | what the inspector shows and does: list, events, state, replay, send, commands, archives; no secret |
 //! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
 //! | `refusals` | every refusal is provoked, and documented |
 //!
@@ -77,6 +80,8 @@ mod floods;
 mod guarding;
 mod headers;
 mod healing;
+mod inspecting;
+mod inspecting_api;
 mod instruments;
 mod lending;
 mod listening_tls;
@@ -93,6 +98,7 @@ mod renewal;
 mod resources;
 mod responses;
 mod secrets;
+mod showing;
 mod slow;
 mod smuggling;
 mod soak;
