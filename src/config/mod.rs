@@ -160,6 +160,10 @@ pub struct Log {
     pub filter: String,
     /// Whether each request gets a line.
     pub access: bool,
+    /// Requests that get none while they succeed.
+    pub quiet: Vec<LendRule>,
+    /// The share of successful requests that get one: 0 to 1.
+    pub sample: f64,
 }
 
 /// How a line of log is written.
@@ -425,6 +429,17 @@ pub enum Auth {
 }
 
 impl Auth {
+    /// As it is written in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::ApiKey => "api-key",
+            Self::Iam => "iam",
+            Self::IamAndApiKey => "iam+api-key",
+        }
+    }
+
     /// Whether the request is signed.
     #[must_use]
     pub const fn signs(self) -> bool {

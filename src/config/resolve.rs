@@ -99,7 +99,13 @@ pub(super) fn resolve(given: &Given, file: Option<File>) -> Result<Config, Error
             drain_delay: limits.drain_delay.0,
             drain_timeout: limits.drain_timeout.0,
         },
-        log: Log { format: settings.log.format, filter: settings.log.filter, access: settings.log.access },
+        log: Log {
+            format: settings.log.format,
+            filter: settings.log.filter,
+            access: settings.log.access,
+            quiet: settings.log.quiet,
+            sample: settings.log.sample.0,
+        },
         stages,
         file: None,
     })

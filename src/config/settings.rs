@@ -18,7 +18,7 @@ use super::{
     Auth, CredentialSource, LendRule, Listen, LocalTls, LogFormat, Retry, StageUrl,
     values::{
         Admin, AllowedHost, AllowedOrigin, CommandLine, Count, HostPort, Lifetime, Mount, OneOrMany, Rate,
-        Region, SessionTags, SignedHeader, Size, SocketMode, TurnWait, Uid, Wait, one_or_many, secret,
+        Region, SessionTags, Share, SignedHeader, Size, SocketMode, TurnWait, Uid, Wait, one_or_many, secret,
     },
 };
 use crate::secret::Secret;
@@ -299,6 +299,23 @@ pub struct LogSettings {
         default_missing_value = "true"
     )))]
     pub access: bool,
+
+    /// Requests that get no line while they succeed, such as health checks: `GET /ping`. The path is the local one, and
+    /// written as in `stage.allow`.
+    ///
+    /// One that fails gets its line all the same.
+    #[config(default = [])]
+    #[config(layer_attr(arg(
+        id = "log.quiet", long = "log-quiet", value_name = "RULE", value_delimiter = ','
+    )))]
+    pub quiet: Vec<LendRule>,
+
+    /// The share of successful requests that get a line: `0.1`, `10%` or `1/10` is every tenth, `0` none.
+    ///
+    /// One that fails gets its line in any case.
+    #[config(default = 1)]
+    #[config(layer_attr(arg(id = "log.sample", long = "log-sample", value_name = "SHARE")))]
+    pub sample: Share,
 }
 
 /// One API Gateway stage, or other AWS service, and where it appears locally.

@@ -18,7 +18,7 @@ use hyper::body::Incoming as HyperBody;
 use pin_project_lite::pin_project;
 use tower::Service;
 
-use super::refuse::AnswerBody;
+use super::{quiet::Quiet, refuse::AnswerBody};
 use crate::{telemetry, upstream::Cut};
 
 /// What the server hands in: a request as it came, and on which socket.
@@ -58,11 +58,12 @@ pub struct Received {
 #[derive(Clone)]
 pub(super) struct Record<S> {
     next: S,
+    quiet: Rc<Quiet>,
 }
 
 impl<S> Record<S> {
-    pub(super) const fn new(next: S) -> Self {
-        Self { next }
+    pub(super) fn new(next: S, quiet: &Rc<Quiet>) -> Self {
+        Self { next, quiet: Rc::clone(quiet) }
     }
 }
 
@@ -82,6 +83,7 @@ where
         let Incoming { request, caller, fragment } = incoming;
         let (parts, body) = request.into_parts();
         let record = Rc::new(telemetry::Record::start(parts.method.clone(), parts.uri.path()));
+        record.lines.set(self.quiet.lines(&parts.method, parts.uri.path()));
         let received =
             Received { parts: Box::new(parts), body, caller, fragment, record: Rc::clone(&record) };
         Recording { inner: self.next.call(received), record: Some(record) }

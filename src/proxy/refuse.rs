@@ -209,10 +209,11 @@ mod tests {
     use super::{AnswerBody, Received, Refuse};
     use crate::{
         proxy::{
+            quiet::Quiet,
             record::{AnswerOut, Caller, Incoming, Record},
             refusal::{Code, Refusal},
         },
-        telemetry::ACCESS,
+        telemetry::{self, ACCESS},
     };
 
     /// The lines about requests: status and code.
@@ -279,7 +280,7 @@ mod tests {
                 last(request, Rc::clone(&go))
             });
             let caller = Rc::new(Caller { local: None, uid: None, tls: false });
-            let mut steps = Record::new(Refuse::new(steps));
+            let mut steps = Record::new(Refuse::new(steps), &Rc::new(Quiet::default()));
             Box::pin(steps.call(Incoming { request, caller, fragment: false }))
         }
     }
@@ -302,6 +303,7 @@ mod tests {
     fn run<F: Future<Output = ()>>(
         work: impl FnOnce(DuplexStream, DuplexStream, Rc<Notify>) -> F,
     ) -> Vec<(u64, String)> {
+        telemetry::turn_on();
         let lines = Lines::default();
         let subscriber = tracing_subscriber::registry().with(lines.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

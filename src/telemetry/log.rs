@@ -65,9 +65,10 @@ pub fn start(settings: &Log) -> Result<Logging, BadFilter> {
     let filter: Targets = settings.filter.parse()?;
     let writer = Writer::start();
 
-    // Whether requests are logged is decided here once, not for each of them.
-    let access = settings.access && filter.would_enable(ACCESS, &Level::INFO);
-    let access = access.then(|| AccessLayer::new(&writer, format, terminal, colour));
+    // Whether requests are logged, and which, is decided here once, not for each of them.
+    let levels = [Level::INFO, Level::WARN, Level::ERROR];
+    let least = levels.into_iter().find(|level| settings.access && filter.would_enable(ACCESS, level));
+    let access = least.map(|least| AccessLayer::new(&writer, least, format, terminal, colour));
 
     let lines = writer.lines();
     let diagnostics =

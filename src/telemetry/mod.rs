@@ -13,14 +13,18 @@ pub mod metrics;
 mod panics;
 mod phases;
 mod record;
+mod sample;
 mod scrub;
 
+#[cfg(test)]
+pub(crate) use access::turn_on;
 pub use access::{flush, flush_when_due, lines_dropped};
 pub use connection::{ConnectionEnd, connection_ended};
 pub use log::{BadFilter, Logging, start};
 pub use panics::log_panics;
 pub use phases::Phase;
-pub use record::{ACCESS, Record, RequestId};
+pub use record::{ACCESS, Record, RequestId, SignedWith};
+pub use sample::Lines;
 #[cfg(test)]
 pub use scrub::is_hidden;
 pub use scrub::{SHORTEST_HIDDEN, hide};

@@ -4,16 +4,23 @@
 use std::{
     cell::{Cell, OnceCell},
     rc::Rc,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use http::{HeaderValue, Method};
+use tracing::Level;
 
 use super::{
+    access,
     metrics::{self, Finished, Series},
     phases::{Phase, Phases},
+    sample::Lines,
 };
+use crate::config::Auth;
 
 /// The `tracing` target of the one line a request.
 pub const ACCESS: &str = "countersign::access";
@@ -53,9 +60,26 @@ fn first() -> u64 {
     since.rotate_left(20) ^ u64::from(std::process::id()).rotate_left(44) ^ (thread << 56)
 }
 
+/// What a request was signed with, as far as it may be told.
+#[derive(Debug)]
+pub struct SignedWith {
+    /// Where the credentials come from: `environment`, `profile dev`.
+    pub source: Arc<str>,
+    /// The last four characters of the access key id.
+    pub access_key: Box<str>,
+    /// When they expire, by true time; `None` for long-lived keys.
+    pub expires: Option<SystemTime>,
+    /// Differs between any two sets of keys.
+    pub serial: u64,
+}
+
 /// One request, as far as it is known. It holds no header but the gateway's id, no body and no query.
 pub struct Record {
     started: Instant,
+    /// Whether it may be written down.
+    logged: bool,
+    /// Whether it is, when all goes well.
+    pub lines: Cell<Lines>,
     id: RequestId,
     method: Method,
     /// A copy: the request's own is a slice of the buffer that it was read into.
@@ -66,6 +90,10 @@ pub struct Record {
     pub series: Cell<Series>,
     /// The stage that was chosen.
     pub stage: OnceCell<Rc<str>>,
+    /// The path of the rule that matched, and what it asks for.
+    pub route: OnceCell<(Rc<str>, Auth)>,
+    /// What it was signed with last.
+    pub signed_with: Cell<Option<Rc<SignedWith>>>,
     /// The status that the client gets; 0 when it left before.
     pub status: Cell<u16>,
     /// The refusal's code and whose fault it is, when the proxy answered itself.
@@ -89,18 +117,23 @@ impl Record {
     #[must_use]
     pub fn start(method: Method, path: &str) -> Self {
         let started = Instant::now();
-        let phases = metrics::is_on().then(|| Phases::start(started));
-        if phases.is_some() {
+        let (counted, logged) = (metrics::is_on(), access::is_on());
+        let phases = (counted || logged).then(|| Phases::start(started));
+        if counted {
             metrics::request_began();
         }
         Self {
             started,
+            logged,
+            lines: Cell::default(),
             phases,
             series: Cell::default(),
             id: RequestId::next(),
             method,
             path: path.into(),
             stage: OnceCell::new(),
+            route: OnceCell::new(),
+            signed_with: Cell::default(),
             status: Cell::new(0),
             refusal: Cell::new(None),
             received: Cell::new(0),
@@ -118,6 +151,12 @@ impl Record {
         self.id
     }
 
+    /// Whether anybody reads what is only for the log.
+    #[must_use]
+    pub const fn is_logged(&self) -> bool {
+        self.logged
+    }
+
     /// The next phase begins.
     pub fn enter(&self, phase: Phase) {
         if let Some(phases) = &self.phases {
@@ -133,40 +172,80 @@ impl Record {
     }
 }
 
+impl Record {
+    /// How the line of a request that ended like this is marked: what the stage or the proxy failed at is an error, what
+    /// the client did wrong, or did not wait for, a warning.
+    const fn level(&self) -> Level {
+        match self.status.get() {
+            500.. => Level::ERROR,
+            0 | 400.. => Level::WARN,
+            _ if self.cut.get() => Level::ERROR,
+            _ => Level::INFO,
+        }
+    }
+}
+
 impl Drop for Record {
     fn drop(&mut self) {
+        // Nobody counts and nobody writes.
+        let Some(phases) = &self.phases else { return };
+        let end = Instant::now();
+        let whole = end.saturating_duration_since(self.started);
+        phases.end(end);
         let (refused, fault) = self.refusal.get().unzip();
-        let took = self.phases.as_ref().map(|phases| {
-            let end = Instant::now();
-            let took = end.saturating_duration_since(self.started);
-            metrics::request_finished(Finished {
-                series: self.series.get(),
-                status: self.status.get(),
-                refused: refused.is_some(),
-                cut: self.cut.get(),
-                received: self.received.get(),
-                sent: self.sent.get(),
-                took,
-                phases: phases.end(end),
-            });
-            took
+        metrics::request_finished(Finished {
+            series: self.series.get(),
+            status: self.status.get(),
+            refused: refused.is_some(),
+            cut: self.cut.get(),
+            received: self.received.get(),
+            sent: self.sent.get(),
+            took: whole,
+            phases: phases.all(),
         });
-        tracing::info!(
-            target: ACCESS,
-            method = self.method.as_str(),
-            path = &*self.path,
-            status = u64::from(self.status.get()),
-            micros = took.unwrap_or_else(|| self.started.elapsed()).as_micros() as u64,
-            stage = self.stage.get().map(|name| &**name),
-            refused,
-            fault,
-            received = self.received.get(),
-            sent = self.sent.get(),
-            attempts = u64::from(self.attempts.get()),
-            cut = self.cut.get(),
-            request_id = self.id.as_str(),
-            gateway_request_id = self.gateway_id.get().and_then(|id| id.to_str().ok()),
-        );
+        let level = self.level();
+        if !self.logged || (level == Level::INFO && !self.lines.get().has_this_one()) {
+            return;
+        }
+        let micros = |phase| phases.took(phase).map(|took| took.as_micros() as u64);
+        let signed_with = self.signed_with.take();
+        // A level is part of the place where an event is made, so each has its own.
+        macro_rules! line {
+            ($level:expr) => {
+                tracing::event!(
+                    target: ACCESS,
+                    $level,
+                    method = self.method.as_str(),
+                    path = &*self.path,
+                    stage = self.stage.get().map(|name| &**name),
+                    route = self.route.get().map(|(path, _)| &**path),
+                    auth = self.route.get().map(|(_, auth)| auth.as_str()),
+                    status = u64::from(self.status.get()),
+                    refused,
+                    fault,
+                    cut = self.cut.get(),
+                    received = self.received.get(),
+                    sent = self.sent.get(),
+                    attempts = u64::from(self.attempts.get()),
+                    micros = whole.as_micros() as u64,
+                    receive_micros = micros(Phase::Receive),
+                    queue_micros = micros(Phase::Queue),
+                    sign_micros = micros(Phase::Sign),
+                    connect_micros = micros(Phase::Connect),
+                    first_byte_micros = micros(Phase::FirstByte),
+                    answer_micros = micros(Phase::Answer),
+                    credentials = signed_with.as_ref().map(|with| &*with.source),
+                    access_key = signed_with.as_ref().map(|with| &*with.access_key),
+                    request_id = self.id.as_str(),
+                    gateway_request_id = self.gateway_id.get().and_then(|id| id.to_str().ok()),
+                )
+            };
+        }
+        match level {
+            Level::ERROR => line!(Level::ERROR),
+            Level::WARN => line!(Level::WARN),
+            _ => line!(Level::INFO),
+        }
     }
 }
 

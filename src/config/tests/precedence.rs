@@ -72,6 +72,8 @@ fn rows() -> Vec<Row> {
         row!("log.format", "json", "text", r#""json""#, "", |c| format!("{:?}", c.log.format), "Some(Json)"),
         row!("log.filter", "warn", "error", r#""debug""#, "", |c| c.log.filter.clone(), "warn"),
         row!("log.access", "false", "true", "false", "", |c| c.log.access.to_string(), "false"),
+        row!("log.quiet", "GET /a,GET|HEAD /b/*", "* /c", r#"["GET /d"]"#, "", |c| c.log.quiet.iter().map(|rule| format!("{rule};")).collect(), "GET /a;GET|HEAD /b/*;"),
+        row!("log.sample", "1/10", "20%", "0.5", "", |c| c.log.sample.to_string(), "0.1"),
         row!("stage.name", "a", "b", r#""c""#, WITH_REGION, |c| c.stages[0].name.clone(), "a"),
         row!("stage.url", "https://a.example.com", "https://b.example.com", r#""https://c.example.com""#, "[[stage]]\nregion = \"us-west-2\"\n", |c| c.stages[0].url.host.clone(), "a.example.com"),
         row!("stage.mount", "/a/", "/b", r#""/c""#, WITH_REGION, |c| c.stages[0].mount.clone(), "/a"),
@@ -327,7 +329,7 @@ fn the_defaults_are_the_documented_ones() {
     let shown = format!("{:?} {:?} {} {:?}", config.listen, config.admin, config.workers, config.log);
     assert_eq!(
         shown,
-        "[Tcp(127.0.0.1:8080)] Some(127.0.0.1:8081) 1 Log { format: None, filter: \"info\", access: true }"
+        "[Tcp(127.0.0.1:8080)] Some(127.0.0.1:8081) 1 Log { format: None, filter: \"info\", access: true, quiet: [], sample: 1.0 }"
     );
     assert_eq!(limits.max_in_flight, 10_000);
     let stage = &config.stages[0];
