@@ -52,6 +52,8 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// Whether what happens is counted and served; never without `admin`.
     pub metrics: bool,
+    /// Whether a request's id is told to the stage and to the client.
+    pub request_id: bool,
     /// The mode of Unix sockets' files.
     pub unix_mode: u32,
     /// Whether [`Config::exposed`] is an error: then it is empty.

@@ -73,6 +73,7 @@ pub(super) fn resolve(given: &Given, file: Option<File>) -> Result<Config, Error
         listen: settings.listen,
         admin: settings.admin.0,
         metrics: settings.metrics && settings.admin.0.is_some(),
+        request_id: settings.request_id,
         unix_mode: settings.unix_mode.0,
         strict: settings.strict,
         exposed: Vec::new(),

@@ -57,6 +57,18 @@ pub struct Settings {
     )))]
     pub metrics: bool,
 
+    /// Whether a request's id is told to the stage and to the client, as `x-request-id`.
+    ///
+    /// It is the client's own where it sent one of 1 to 128 letters, digits and `-_.~:/+=@|#`, and made otherwise. It is
+    /// not signed. The log and the bodies of refusals have it in any case; a stage that answers with an
+    /// `x-request-id` of its own keeps that. With `false` a client's own passes as any other header.
+    #[config(default = true)]
+    #[config(layer_attr(arg(
+        id = "request_id", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true"
+    )))]
+    pub request_id: bool,
+
     /// The mode of Unix sockets. `0660` lets the group connect as well.
     #[config(default = "0600")]
     #[config(layer_attr(arg(id = "unix_mode", value_name = "MODE")))]
@@ -306,7 +318,10 @@ pub struct LogSettings {
     /// One that fails gets its line all the same.
     #[config(default = [])]
     #[config(layer_attr(arg(
-        id = "log.quiet", long = "log-quiet", value_name = "RULE", value_delimiter = ','
+        id = "log.quiet",
+        long = "log-quiet",
+        value_name = "RULE",
+        value_delimiter = ','
     )))]
     pub quiet: Vec<LendRule>,
 

@@ -23,7 +23,8 @@ impl Quiet {
     /// What is written of a request to this local path.
     pub(super) fn lines(&self, method: &Method, path: &str) -> Lines {
         let names = |(methods, pattern): &(Vec<String>, Pattern)| {
-            (methods.is_empty() || methods.iter().any(|named| named == method.as_str())) && pattern.matches(path)
+            (methods.is_empty() || methods.iter().any(|named| named == method.as_str()))
+                && pattern.matches(path)
         };
         if self.rules.iter().any(names) { Lines::None } else { self.others }
     }

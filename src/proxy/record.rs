@@ -82,7 +82,8 @@ where
     fn call(&mut self, incoming: Incoming) -> Self::Future {
         let Incoming { request, caller, fragment } = incoming;
         let (parts, body) = request.into_parts();
-        let record = Rc::new(telemetry::Record::start(parts.method.clone(), parts.uri.path()));
+        let id = telemetry::RequestId::of(&parts.headers);
+        let record = Rc::new(telemetry::Record::start(parts.method.clone(), parts.uri.path(), id));
         record.lines.set(self.quiet.lines(&parts.method, parts.uri.path()));
         let received =
             Received { parts: Box::new(parts), body, caller, fragment, record: Rc::clone(&record) };

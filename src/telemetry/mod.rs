@@ -13,6 +13,7 @@ pub mod metrics;
 mod panics;
 mod phases;
 mod record;
+mod request_id;
 mod sample;
 mod scrub;
 
@@ -23,7 +24,8 @@ pub use connection::{ConnectionEnd, connection_ended};
 pub use log::{BadFilter, Logging, start};
 pub use panics::log_panics;
 pub use phases::Phase;
-pub use record::{ACCESS, Record, RequestId, SignedWith};
+pub use record::{ACCESS, Record, SignedWith};
+pub use request_id::{REQUEST_ID, RequestId};
 pub use sample::Lines;
 #[cfg(test)]
 pub use scrub::is_hidden;

@@ -24,7 +24,8 @@ pub enum Phase {
 
 impl Phase {
     /// In their order.
-    pub const ALL: [Self; 6] = [Self::Receive, Self::Queue, Self::Sign, Self::Connect, Self::FirstByte, Self::Answer];
+    pub const ALL: [Self; 6] =
+        [Self::Receive, Self::Queue, Self::Sign, Self::Connect, Self::FirstByte, Self::Answer];
 
     /// As metrics call it.
     #[must_use]

@@ -4,11 +4,8 @@
 use std::{
     cell::{Cell, OnceCell},
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    sync::Arc,
+    time::{Instant, SystemTime},
 };
 
 use http::{HeaderValue, Method};
@@ -18,47 +15,13 @@ use super::{
     access,
     metrics::{self, Finished, Series},
     phases::{Phase, Phases},
+    request_id::RequestId,
     sample::Lines,
 };
 use crate::config::Auth;
 
 /// The `tracing` target of the one line a request.
 pub const ACCESS: &str = "countersign::access";
-
-/// Names a request in its log line and in the body of a refusal.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct RequestId([u8; 16]);
-
-impl RequestId {
-    /// An id that this process has not given before and other processes hardly will.
-    #[must_use]
-    pub fn next() -> Self {
-        thread_local! {
-            static NEXT: Cell<u64> = Cell::new(first());
-        }
-        let number = NEXT.get();
-        NEXT.set(number.wrapping_add(1));
-        let mut text = [0; 16];
-        for (index, slot) in text.iter_mut().enumerate() {
-            *slot = b"0123456789abcdef"[(number >> (60 - 4 * index)) as usize & 15];
-        }
-        Self(text)
-    }
-
-    /// Sixteen hexadecimal digits.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("only ASCII was written")
-    }
-}
-
-/// Where a thread starts to count: far from every other thread, and from this program's other runs.
-fn first() -> u64 {
-    static THREADS: AtomicU64 = AtomicU64::new(0);
-    let thread = THREADS.fetch_add(1, Ordering::Relaxed);
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
-    since.rotate_left(20) ^ u64::from(std::process::id()).rotate_left(44) ^ (thread << 56)
-}
 
 /// What a request was signed with, as far as it may be told.
 #[derive(Debug)]
@@ -115,7 +78,7 @@ pub struct Record {
 impl Record {
     /// Starts the clock.
     #[must_use]
-    pub fn start(method: Method, path: &str) -> Self {
+    pub fn start(method: Method, path: &str, id: RequestId) -> Self {
         let started = Instant::now();
         let (counted, logged) = (metrics::is_on(), access::is_on());
         let phases = (counted || logged).then(|| Phases::start(started));
@@ -128,7 +91,7 @@ impl Record {
             lines: Cell::default(),
             phases,
             series: Cell::default(),
-            id: RequestId::next(),
+            id,
             method,
             path: path.into(),
             stage: OnceCell::new(),
@@ -147,8 +110,8 @@ impl Record {
 
     /// The request's id.
     #[must_use]
-    pub const fn id(&self) -> RequestId {
-        self.id
+    pub const fn id(&self) -> &RequestId {
+        &self.id
     }
 
     /// Whether anybody reads what is only for the log.
@@ -246,20 +209,5 @@ impl Drop for Record {
             Level::WARN => line!(Level::WARN),
             _ => line!(Level::INFO),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::RequestId;
-    use std::collections::HashSet;
-
-    #[test]
-    fn ids_differ_within_and_across_threads() {
-        let many = || (0..1000).map(|_| RequestId::next().as_str().to_owned()).collect::<Vec<_>>();
-        let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(many)).collect();
-        let ids: HashSet<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
-        assert_eq!(ids.len(), 4000);
-        assert!(ids.iter().all(|id| id.len() == 16));
     }
 }

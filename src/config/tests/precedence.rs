@@ -46,6 +46,7 @@ fn rows() -> Vec<Row> {
         row!("listen", "127.0.0.1:1,127.0.0.1:4", "unix:/b", r#"["[::1]:3", "127.0.0.1:3"]"#, "", |c| format!("{:?}", c.listen), "[Tcp(127.0.0.1:1), Tcp(127.0.0.1:4)]"),
         row!("admin", "off", "127.0.0.1:2", r#""[::1]:3""#, "", |c| format!("{:?}", c.admin), "None"),
         row!("metrics", "false", "true", "false", "", |c| c.metrics.to_string(), "false"),
+        row!("request_id", "false", "true", "false", "", |c| c.request_id.to_string(), "false"),
         row!("tls", "a.pem,a.key", "self-signed", r#"{ cert = "c.pem", key = "c.key" }"#, "", |c| format!("{:?}", c.tls), r#"Some(Files { cert: "a.pem", key: "a.key" })"#),
         row!("workers", "2", "3", "4", "", |c| c.workers.to_string(), "2"),
         row!("guard.allowed_hosts", "A.example", "b.example,bb.example", r#"["c.example"]"#, "", |c| format!("{:?}", c.guard.allowed_hosts), r#"["a.example"]"#),

@@ -15,7 +15,8 @@ fn within(share: f64, text: &str) -> Result<Share, Mistake> {
     if (0.0..=1.0).contains(&share) {
         return Ok(Share(share));
     }
-    Err(Mistake::new(format!("{text} is no share")).fix("write a number from 0 to 1: 0.1, \"10%\" or \"1/10\""))
+    Err(Mistake::new(format!("{text} is no share"))
+        .fix("write a number from 0 to 1: 0.1, \"10%\" or \"1/10\""))
 }
 
 impl FromStr for Share {

@@ -212,7 +212,10 @@ mod tests {
     fn colours_can_be_had() {
         let plain = line(&mut fine(), false);
         let coloured = line(&mut fine(), true);
-        assert!(coloured.contains("\x1b[32m 200\x1b[0m") && coloured.starts_with("\x1b[2m03:04"), "{coloured:?}");
+        assert!(
+            coloured.contains("\x1b[32m 200\x1b[0m") && coloured.starts_with("\x1b[2m03:04"),
+            "{coloured:?}"
+        );
         let mut rest = coloured.as_str();
         let mut bare = String::new();
         while let Some(at) = rest.find('\x1b') {
