@@ -11,7 +11,7 @@
 //! installed for all three signals, so that they count for process 1 of a container too, for which the kernel drops what
 //! is not handled (pid_namespaces(7)).
 
-use std::{io, process::ExitCode, sync::Arc, thread, time::Duration};
+use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, thread, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use super::{
+    greeting::greet,
     notify,
     reload::{Files, LOOK, Reloader},
 };
@@ -28,7 +29,7 @@ use crate::{
     config::{Config, Given},
     credentials::Sources,
     server::{self, BindError, Inherited, InheritedError, Server, StartError},
-    telemetry,
+    telemetry::{self, Terminal},
 };
 
 /// How long the start waits for commands that print API keys and the token.
@@ -55,7 +56,7 @@ pub enum RunError {
     ))]
     Admin {
         /// As it was configured.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// What the system said.
         source: io::Error,
     },
@@ -89,43 +90,64 @@ pub fn run(given: Given, config: Config) -> Result<ExitCode, RunError> {
     let files = Files::of(&config);
     let logging = telemetry::start(&config.log)?;
     telemetry::log_panics();
-    warn(&config);
-    let served = serve(given, &Arc::new(config), inherited, files);
+    // On a terminal they are part of the greeting.
+    if logging.terminal().is_none() {
+        Cautions::of(&config).log();
+    }
+    let served = serve(given, &Arc::new(config), inherited, files, logging.terminal());
     logging.finish();
     served
 }
 
 /// What is allowed and yet worth a thought, each time it starts.
-fn warn(config: &Config) {
-    for exposed in &config.exposed {
-        tracing::warn!(
-            file = %exposed.path.display(),
-            hint = exposed.fix,
-            "{}; --strict makes this an error",
-            exposed.what
-        );
+pub(super) struct Cautions<'a>(&'a Config);
+
+const PLAIN: &str = "other machines reach this address over plain HTTP: whoever can read their network reads requests, \
+                     answers and the token";
+const OPEN: &str =
+    "no token is asked for: whoever reaches this address calls your stages with your credentials and API key";
+const OPEN_ADMIN: &str =
+    "no token is asked for: whoever reaches this address sees metrics and the state of your credentials";
+
+impl<'a> Cautions<'a> {
+    pub(super) const fn of(config: &'a Config) -> Self {
+        Self(config)
     }
-    for (setting, address) in config.remote() {
-        if config.tls.is_none() || setting == "admin" {
+
+    /// Addresses that other machines reach: setting, address and what is to be thought of.
+    fn addresses(&self) -> impl Iterator<Item = (&'static str, SocketAddr, &'static str)> + '_ {
+        self.0.remote().flat_map(|(setting, address)| {
+            let plain = (self.0.tls.is_none() || setting == "admin").then_some(PLAIN);
+            let open = if setting == "admin" { OPEN_ADMIN } else { OPEN };
+            let open = self.0.guard.token.is_none().then_some(open);
+            plain.into_iter().chain(open).map(move |what| (setting, address, what))
+        })
+    }
+
+    fn log(&self) {
+        for exposed in &self.0.exposed {
             tracing::warn!(
-                setting,
-                %address,
-                "other machines reach this address over plain HTTP: whoever can read their network reads requests, \
-                 answers and the token"
+                file = %exposed.path.display(),
+                hint = exposed.fix,
+                "{}; --strict makes this an error",
+                exposed.what
             );
         }
-        if config.guard.token.is_none() {
-            tracing::warn!(
-                setting,
-                %address,
-                "no token is asked for: whoever reaches this address {}",
-                if setting == "admin" {
-                    "sees metrics and the state of your credentials"
-                } else {
-                    "calls your stages with your credentials and API key"
-                }
-            );
+        for (setting, address, what) in self.addresses() {
+            tracing::warn!(setting, %address, "{what}");
         }
+    }
+
+    /// The same for a person: what, and what to do about it.
+    pub(super) fn told(&self) -> impl Iterator<Item = (String, String)> + '_ {
+        let files =
+            self.0.exposed.iter().map(|exposed| {
+                (format!("{}: {}", exposed.path.display(), exposed.what), exposed.fix.clone())
+            });
+        files.chain(
+            self.addresses()
+                .map(|(setting, address, what)| (format!("{setting} {address}: {what}"), String::new())),
+        )
     }
 }
 
@@ -172,6 +194,7 @@ fn serve(
     config: &Arc<Config>,
     inherited: Inherited,
     files: Files,
+    terminal: Option<&Terminal>,
 ) -> Result<ExitCode, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut signals = {
@@ -197,7 +220,10 @@ fn serve(
     };
     runtime.block_on(wait_for_keys(config, &sources));
     let mut server = Server::start(config, &sources, metrics, inherited)?;
-    announce(config, &server, admin.as_ref());
+    match terminal {
+        Some(terminal) => runtime.block_on(greet(config, &sources, &server, admin.as_ref(), terminal)),
+        None => announce(config, &server, admin.as_ref()),
+    }
     notify::ready("serving");
 
     let mut reloader = Reloader::new(given, Arc::clone(config), sources, Arc::clone(&health), files);

@@ -21,7 +21,7 @@ mod scrub;
 pub(crate) use access::turn_on;
 pub use access::{flush, flush_when_due, lines_dropped};
 pub use connection::{ConnectionEnd, connection_ended};
-pub use log::{BadFilter, Logging, start};
+pub use log::{BadFilter, Logging, Terminal, start};
 pub use panics::log_panics;
 pub use phases::Phase;
 pub use record::{ACCESS, Record, SignedWith};

@@ -40,6 +40,7 @@
 //! | `soak` | many requests through everything that changes: none lost, none doubled, nothing grows |
 //! | `process` | start, listeners, what is no request, health, drain and end |
 //! | `canary` | no secret comes out in any spelling: logs at trace, answers, pages, help, refused configurations |
+//! | `greeting` | what a person sees on a terminal: what it will do, and what will fail |
 //! | `logs` | one line a request, and no secret at any level |
 //! | `metrics` | every number is right after known traffic, and Prometheus' own parsers read it |
 //! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
@@ -73,6 +74,7 @@ mod demo;
 mod draining;
 mod faults;
 mod floods;
+mod greeting;
 mod guarding;
 mod headers;
 mod healing;
