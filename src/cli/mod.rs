@@ -6,6 +6,7 @@
 
 pub mod completions;
 pub mod demo;
+mod greeting;
 mod hardening;
 pub mod health;
 mod link;
