@@ -7,6 +7,7 @@
 pub mod completions;
 pub mod demo;
 pub mod explain;
+mod greeting;
 mod hardening;
 pub mod health;
 mod link;

@@ -11,7 +11,7 @@
 //! installed for all three signals, so that they count for process 1 of a container too, for which the kernel drops what
 //! is not handled (pid_namespaces(7)).
 
-use std::{io, process::ExitCode, sync::Arc, thread, time::Duration};
+use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, thread, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use super::{
+    greeting::greet,
     link::{self, LinkFile},
     notify,
     reload::{Files, LOOK, Reloader},
@@ -29,7 +30,7 @@ use crate::{
     config::{Config, Given},
     credentials::Sources,
     server::{self, BindError, Inherited, InheritedError, Server, StartError},
-    telemetry::{self, Watchers, exchange::Hub},
+    telemetry::{self, Terminal, Watchers, exchange::Hub},
 };
 
 /// How long the start waits for commands that print API keys and the token.
@@ -56,7 +57,7 @@ pub enum RunError {
     ))]
     Admin {
         /// As it was configured.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// What the system said.
         source: io::Error,
     },
@@ -90,48 +91,69 @@ pub fn run(given: Given, config: Config) -> Result<ExitCode, RunError> {
     let files = Files::of(&config);
     let logging = telemetry::start(&config.log)?;
     telemetry::log_panics();
-    warn(&config);
+    // On a terminal they are part of the greeting.
+    if logging.terminal().is_none() {
+        Cautions::of(&config).log();
+    }
     let hub = config
         .inspector
         .enabled
         .then(|| Hub::new(usize::try_from(config.inspector.buffer).unwrap_or(usize::MAX)));
     let watchers = Watchers { hub, blocks: Some(logging.blocks()) };
-    let served = serve(given, &Arc::new(config), watchers, inherited, files);
+    let served = serve(given, &Arc::new(config), watchers, inherited, files, logging.terminal());
     logging.finish();
     served
 }
 
 /// What is allowed and yet worth a thought, each time it starts.
-fn warn(config: &Config) {
-    for exposed in &config.exposed {
-        tracing::warn!(
-            file = %exposed.path.display(),
-            hint = exposed.fix,
-            "{}; --strict makes this an error",
-            exposed.what
-        );
+pub(super) struct Cautions<'a>(&'a Config);
+
+const PLAIN: &str = "other machines reach this address over plain HTTP: whoever can read their network reads requests, \
+                     answers and the token";
+const OPEN: &str =
+    "no token is asked for: whoever reaches this address calls your stages with your credentials and API key";
+const OPEN_ADMIN: &str =
+    "no token is asked for: whoever reaches this address sees metrics and the state of your credentials";
+
+impl<'a> Cautions<'a> {
+    pub(super) const fn of(config: &'a Config) -> Self {
+        Self(config)
     }
-    for (setting, address) in config.remote() {
-        if config.tls.is_none() || setting == "admin" {
+
+    /// Addresses that other machines reach: setting, address and what is to be thought of.
+    fn addresses(&self) -> impl Iterator<Item = (&'static str, SocketAddr, &'static str)> + '_ {
+        self.0.remote().flat_map(|(setting, address)| {
+            let plain = (self.0.tls.is_none() || setting == "admin").then_some(PLAIN);
+            let open = if setting == "admin" { OPEN_ADMIN } else { OPEN };
+            let open = self.0.guard.token.is_none().then_some(open);
+            plain.into_iter().chain(open).map(move |what| (setting, address, what))
+        })
+    }
+
+    fn log(&self) {
+        for exposed in &self.0.exposed {
             tracing::warn!(
-                setting,
-                %address,
-                "other machines reach this address over plain HTTP: whoever can read their network reads requests, \
-                 answers and the token"
+                file = %exposed.path.display(),
+                hint = exposed.fix,
+                "{}; --strict makes this an error",
+                exposed.what
             );
         }
-        if config.guard.token.is_none() {
-            tracing::warn!(
-                setting,
-                %address,
-                "no token is asked for: whoever reaches this address {}",
-                if setting == "admin" {
-                    "sees metrics and the state of your credentials"
-                } else {
-                    "calls your stages with your credentials and API key"
-                }
-            );
+        for (setting, address, what) in self.addresses() {
+            tracing::warn!(setting, %address, "{what}");
         }
+    }
+
+    /// The same for a person: what, and what to do about it.
+    pub(super) fn told(&self) -> impl Iterator<Item = (String, String)> + '_ {
+        let files =
+            self.0.exposed.iter().map(|exposed| {
+                (format!("{}: {}", exposed.path.display(), exposed.what), exposed.fix.clone())
+            });
+        files.chain(
+            self.addresses()
+                .map(|(setting, address, what)| (format!("{setting} {address}: {what}"), String::new())),
+        )
     }
 }
 
@@ -179,6 +201,7 @@ fn serve(
     watchers: Watchers,
     inherited: Inherited,
     files: Files,
+    terminal: Option<&Terminal>,
 ) -> Result<ExitCode, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut signals = {
@@ -209,7 +232,11 @@ fn serve(
         let listen = server.bound().iter().map(ToString::to_string).collect();
         admin.reaches(Reach { entry: server.entry(), listen });
     }
-    let _link = announce(config, &server, admin.as_ref());
+    let _link = announced(admin.as_ref());
+    match terminal {
+        Some(terminal) => runtime.block_on(greet(config, &sources, &server, admin.as_ref(), terminal)),
+        None => announce(config, &server, admin.as_ref()),
+    }
     notify::ready("serving");
 
     let mut reloader = Reloader::new(given, Arc::clone(config), sources, Arc::clone(&health), files);
@@ -322,7 +349,13 @@ async fn end(
 }
 
 /// Says what there is; what it gives back keeps the inspector's link in its file.
-fn announce(config: &Config, server: &Server, admin: Option<&Admin>) -> Option<LinkFile> {
+/// Says how to get into the inspector, if there is one.
+fn announced(admin: Option<&Admin>) -> Option<LinkFile> {
+    let admin = admin?;
+    link::announce(admin.address(), &admin.link()?)
+}
+
+fn announce(config: &Config, server: &Server, admin: Option<&Admin>) {
     for stage in &config.stages {
         let url = &stage.url;
         let scheme = if url.tls { "https" } else { "http" };
@@ -338,7 +371,6 @@ fn announce(config: &Config, server: &Server, admin: Option<&Admin>) -> Option<L
     if let Some(admin) = admin {
         tracing::info!(address = %admin.address(), "admin on http://{}", admin.address());
     }
-    let link = admin.and_then(|admin| link::announce(admin.address(), &admin.link()?));
     if let Some(certificate) = server.certificate() {
         let (file, sha256) = (certificate.file.display(), &certificate.sha256);
         tracing::info!(%file, sha256, "TLS for clients; the certificate's SHA-256 is {sha256}");
@@ -347,5 +379,4 @@ fn announce(config: &Config, server: &Server, admin: Option<&Admin>) -> Option<L
     for bound in server.bound() {
         tracing::info!(address = bound.address(), "listening on {bound}");
     }
-    link
 }

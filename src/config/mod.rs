@@ -52,6 +52,8 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// Whether what happens is counted and served; never without `admin`.
     pub metrics: bool,
+    /// Whether a request's id is told to the stage and to the client.
+    pub request_id: bool,
     /// The mode of Unix sockets' files.
     pub unix_mode: u32,
     /// Whether [`Config::exposed`] is an error: then it is empty.
@@ -179,6 +181,10 @@ pub struct Log {
     pub failed: bool,
     /// Whether all of them are shown, step by step.
     pub show: bool,
+    /// Requests that get none while they succeed.
+    pub quiet: Vec<LendRule>,
+    /// The share of successful requests that get one: 0 to 1.
+    pub sample: f64,
 }
 
 /// How a line of log is written.
@@ -455,6 +461,17 @@ pub enum Auth {
 }
 
 impl Auth {
+    /// As it is written in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::ApiKey => "api-key",
+            Self::Iam => "iam",
+            Self::IamAndApiKey => "iam+api-key",
+        }
+    }
+
     /// Whether the request is signed.
     #[must_use]
     pub const fn signs(self) -> bool {

@@ -18,7 +18,7 @@ use super::{
     Auth, CredentialSource, LendRule, Listen, LocalTls, LogFormat, Retry, StageUrl,
     values::{
         Admin, AllowedHost, AllowedOrigin, CommandLine, Count, HostPort, Lifetime, Mount, OneOrMany, Rate,
-        Region, SessionTags, SignedHeader, Size, SocketMode, TurnWait, Uid, Wait, one_or_many, secret,
+        Region, SessionTags, Share, SignedHeader, Size, SocketMode, TurnWait, Uid, Wait, one_or_many, secret,
     },
 };
 use crate::secret::Secret;
@@ -56,6 +56,18 @@ pub struct Settings {
         default_missing_value = "true"
     )))]
     pub metrics: bool,
+
+    /// Whether a request's id is told to the stage and to the client, as `x-request-id`.
+    ///
+    /// It is the client's own where it sent one of 1 to 128 letters, digits and `-_.~:/+=@|#`, and made otherwise. It is
+    /// not signed. The log and the bodies of refusals have it in any case; a stage that answers with an
+    /// `x-request-id` of its own keeps that. With `false` a client's own passes as any other header.
+    #[config(default = true)]
+    #[config(layer_attr(arg(
+        id = "request_id", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true"
+    )))]
+    pub request_id: bool,
 
     /// The mode of Unix sockets. `0660` lets the group connect as well.
     #[config(default = "0600")]
@@ -326,6 +338,26 @@ pub struct LogSettings {
         default_missing_value = "true"
     )))]
     pub show: bool,
+
+    /// Requests that get no line while they succeed, such as health checks: `GET /ping`. The path is the local one, and
+    /// written as in `stage.allow`.
+    ///
+    /// One that fails gets its line all the same.
+    #[config(default = [])]
+    #[config(layer_attr(arg(
+        id = "log.quiet",
+        long = "log-quiet",
+        value_name = "RULE",
+        value_delimiter = ','
+    )))]
+    pub quiet: Vec<LendRule>,
+
+    /// The share of successful requests that get a line: `0.1`, `10%` or `1/10` is every tenth, `0` none.
+    ///
+    /// One that fails gets its line in any case.
+    #[config(default = 1)]
+    #[config(layer_attr(arg(id = "log.sample", long = "log-sample", value_name = "SHARE")))]
+    pub sample: Share,
 }
 
 /// One API Gateway stage, or other AWS service, and where it appears locally.

@@ -258,6 +258,13 @@ impl Current {
         time::timeout(limit, wait).await.unwrap_or(None)
     }
 
+    /// Returns once the source has answered for the first time, with credentials or a problem.
+    pub async fn first_attempt(&self) {
+        // This holds the sender, so that it cannot be gone.
+        let mut attempts = self.attempts.subscribe();
+        let _ended = attempts.wait_for(|(count, _)| *count > 0).await;
+    }
+
     /// Has the source asked again soon, within its own spacing, and waits for nothing: what is given up after a known
     /// problem recovers with the next request rather than after a long pause. Any number of calls wake the task once.
     pub fn poke(&self) {

@@ -139,6 +139,9 @@ async fn complete(request: &mut Keyed) -> Result<(HeaderMap, Option<Signed>), Re
     let Some(identity) = &*identity else { return Err(Code::NoCredentials.into()) };
     let at = only_sign(request).and_then(|slot| slot.at).unwrap_or_else(|| stage.clock.now());
     let signed = Signed { serial: identity.serial, at };
+    if request.head.record.is_logged() {
+        request.head.record.signed_with.set(Some(stage.signed_with(identity)));
+    }
     let headers = sign(request, &stage, identity, at);
     if let Some(capture) = &request.head.record.capture {
         capture.signed_with(&identity.source, &identity.access_key_id, identity.expires);

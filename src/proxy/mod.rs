@@ -44,6 +44,7 @@ mod peek;
 mod peer;
 mod places;
 mod prepare;
+mod quiet;
 mod rate;
 mod readings;
 mod record;
@@ -88,13 +89,15 @@ pub fn chain(
     shared: &Rc<Shared>,
 ) -> impl Service<Incoming, Response = Response<AnswerOut>, Error = Infallible> + Clone + use<> {
     let (first, door, last) = (Rc::clone(shared), Rc::clone(shared), Rc::clone(shared));
+    let tells_id = shared.config().request_id;
+    let quiet = Rc::clone(&shared.quiet);
     ServiceBuilder::new()
         // Outermost, so that refusals are recorded too.
-        .layer(layer_fn(record::Record::new))
+        .layer(layer_fn(move |next| record::Record::new(next, &quiet)))
         // Outside of refusals too, since a page that may call is to read them. Not there without allowed origins.
         .layer(option_layer(guard::cors::layer(shared)))
         // Directly inside them: whatever refuses further in is answered here, in one form.
-        .layer(layer_fn(refuse::Refuse::new))
+        .layer(layer_fn(move |next| refuse::Refuse::new(next, tells_id)))
         // First of the deciding steps: nothing is looked at, let alone spent, for a caller who may not ask.
         .layer(layer_fn(move |next| guard::Guard::new(next, &first)))
         // Before anything depends on a stage's settings.

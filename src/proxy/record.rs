@@ -19,7 +19,7 @@ use hyper::body::Incoming as HyperBody;
 use pin_project_lite::pin_project;
 use tower::Service;
 
-use super::{inside::Inside, refuse::AnswerBody};
+use super::{inside::Inside, quiet::Quiet, refuse::AnswerBody};
 use crate::{
     telemetry::{self, Capture, RequestId},
     upstream::Cut,
@@ -72,11 +72,12 @@ pub struct Received {
 #[derive(Clone)]
 pub(super) struct Record<S> {
     next: S,
+    quiet: Rc<Quiet>,
 }
 
 impl<S> Record<S> {
-    pub(super) const fn new(next: S) -> Self {
-        Self { next }
+    pub(super) fn new(next: S, quiet: &Rc<Quiet>) -> Self {
+        Self { next, quiet: Rc::clone(quiet) }
     }
 }
 
@@ -95,10 +96,12 @@ where
     fn call(&mut self, incoming: Incoming) -> Self::Future {
         let Incoming { request, caller, fragment } = incoming;
         let (parts, body) = request.into_parts();
-        let id = caller.inside.as_ref().map(|inside| inside.id);
-        let mut record = telemetry::Record::start(id, parts.method.clone(), parts.uri.path());
+        let inside = caller.inside.as_deref();
+        let id = inside.map_or_else(|| RequestId::of(&parts.headers), |inside| inside.id.clone());
+        let mut record = telemetry::Record::start(parts.method.clone(), parts.uri.path(), id);
+        record.lines.set(self.quiet.lines(&parts.method, parts.uri.path()));
         if Capture::is_wanted() {
-            record.capture = take_down(record.id(), &parts, caller.inside.as_deref());
+            record.capture = take_down(record.id(), &parts, inside);
         }
         let record = Rc::new(record);
         let received =
@@ -108,7 +111,7 @@ where
 }
 
 /// The request as it came. One that is only to be signed is nothing to be seen: a person takes it along.
-fn take_down(id: RequestId, parts: &request::Parts, inside: Option<&Inside>) -> Option<Box<Capture>> {
+fn take_down(id: &RequestId, parts: &request::Parts, inside: Option<&Inside>) -> Option<Box<Capture>> {
     if inside.is_some_and(|inside| inside.only_sign.is_some()) {
         return None;
     }

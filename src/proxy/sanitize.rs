@@ -9,7 +9,7 @@
 //! 3. `content-length`, which is set again exactly, and `expect`, which is answered here;
 //! 4. names that differ from all these only in `_` for `-`.
 //!
-//! `host` becomes the stage's. Values that will be signed lose runs of white space, on which signers differ.
+//! `host` becomes the stage's, and `x-request-id` the request's id, which is the client's own where that is sane. Values that will be signed lose runs of white space, on which signers differ.
 //!
 //! Refused are:
 //!
@@ -41,7 +41,7 @@ use super::{
 use crate::{
     config::Auth,
     sigv4::{NotUtf8, fold_white_space, is_signed, rewrite_query},
-    telemetry::Record,
+    telemetry::{REQUEST_ID, Record},
 };
 
 /// A request without anything that must not pass on.
@@ -76,11 +76,13 @@ pub(super) struct Head {
 #[derive(Clone)]
 pub(super) struct Sanitize {
     door: Rc<Door>,
+    /// Whether the stage is told the request's id.
+    tells_id: bool,
 }
 
 impl Sanitize {
     pub(super) fn new(shared: &Shared) -> Self {
-        Self { door: Rc::clone(&shared.door) }
+        Self { door: Rc::clone(&shared.door), tells_id: shared.config.request_id }
     }
 }
 
@@ -99,6 +101,9 @@ impl Step for Sanitize {
         }
         clean_headers(&mut parts.headers, auth, &stage.config.signed_headers)?;
         parts.headers.insert(header::HOST, stage.host.clone());
+        if self.tells_id {
+            parts.headers.insert(REQUEST_ID, received.record.id().value());
+        }
         if self.door.is_crowded() {
             let_go_of_the_buffer(&mut parts.headers, &mut local_host);
         }
@@ -272,7 +277,7 @@ fn is_owned(name: &HeaderName, auth: Auth) -> bool {
     match text.as_bytes()[0] {
         b'a' => text == "authorization" && auth.signs(),
         // Their lengths, so that other names cost no copy.
-        b'x' if matches!(text.len(), 9 | 10 | 14 | 19 | 20) => {
+        b'x' if matches!(text.len(), 9 | 10 | 12 | 14 | 19 | 20) => {
             let mut dashed = [0; 20];
             let dashed = &mut dashed[..text.len()];
             dashed.copy_from_slice(text.as_bytes());
@@ -286,6 +291,8 @@ fn is_owned(name: &HeaderName, auth: Auth) -> bool {
                     | b"x-amz-security-token"
                     | b"x-amz-content-sha256"
             )
+            // Under its right name it is replaced.
+            || (&*dashed == b"x-request-id" && text != "x-request-id")
         }
         _ => false,
     }

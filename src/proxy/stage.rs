@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, TryAcquireError};
 use super::{
     pattern::Pattern,
     places::{Door, Places},
+    quiet::Quiet,
     rate::Rate,
     refusal::{Code, Refusal},
     rules::Rules,
@@ -21,11 +22,11 @@ use super::{
 use crate::{
     coarse,
     config::{self, Auth, Config},
-    credentials::{Clock, Current, CurrentKey, Sources, stamp},
+    credentials::{Clock, Current, CurrentKey, Identity, Sources, stamp},
     sigv4::{DateCache, Scope, Signer},
     telemetry::{
-        exchange,
-        metrics::{self, Series},
+        SignedWith, exchange,
+        metrics::{self, DEFAULT_ROUTE, Series},
     },
     upstream::{self, Pool, RootError, Roots},
 };
@@ -38,6 +39,7 @@ pub struct Shared {
     pub(super) token: Option<CallerToken>,
     pub(super) budget: Arc<Budget>,
     pub(super) door: Rc<Door>,
+    pub(super) quiet: Rc<Quiet>,
 }
 
 /// No stage can be served; this is why one of them cannot.
@@ -64,7 +66,8 @@ impl Shared {
         let config = Arc::clone(&budget.config);
         let door = Door::new(&budget.places, config.limits.in_flight_wait);
         let token = config.guard.token.as_ref().map(|from| CallerToken::new(sources.token(from)));
-        Rc::new(Self { config, stages, token, budget: Arc::clone(budget), door })
+        let quiet = Rc::new(Quiet::new(&config.log));
+        Rc::new(Self { config, stages, token, budget: Arc::clone(budget), door, quiet })
     }
 
     /// The configuration that it was made for.
@@ -90,6 +93,17 @@ impl Shared {
     }
 }
 
+/// What is required below a path.
+pub(super) struct Rule {
+    /// As it is written in the configuration.
+    pub(super) path: Rc<str>,
+    pub(super) auth: Auth,
+    /// Where its requests are counted.
+    pub(super) series: Series,
+    /// What is told of its requests.
+    pub(super) label: Arc<exchange::Route>,
+}
+
 /// A stage, ready to serve.
 pub(super) struct Stage {
     pub(super) name: Rc<str>,
@@ -98,10 +112,8 @@ pub(super) struct Stage {
     /// The mount's segments, percent-decoded.
     pub(super) mount: Vec<Vec<u8>>,
     /// What each rule asks for, and where its requests are counted.
-    routes: Vec<(Pattern, Auth, Series)>,
-    otherwise: (Auth, Series),
-    /// What is told of a request: for each rule, and at last where none matches.
-    labels: Vec<Arc<exchange::Route>>,
+    routes: Vec<(Pattern, Rule)>,
+    otherwise: Rule,
     /// What is lent out, where that is not everything.
     pub(super) rules: Option<Rules>,
     /// How often, where that is limited.
@@ -110,6 +122,7 @@ pub(super) struct Stage {
     pub(super) credentials: Arc<Current>,
     pub(super) api_key: Option<Arc<CurrentKey>>,
     pub(super) clock: Arc<Clock>,
+    signed_with: RefCell<Option<Rc<SignedWith>>>,
     pub(super) signer: RefCell<Signer>,
     pub(super) dates: RefCell<DateCache>,
     pub(super) pool: Rc<Pool>,
@@ -135,16 +148,18 @@ impl Stage {
                 .iter()
                 .map(|route| {
                     let series = metrics::series(&config.name, Some(&route.path));
-                    (Pattern::new(&route.path), route.auth, series)
+                    let label = label(config, Some(&route.path), route.auth);
+                    let rule = Rule { path: route.path.as_str().into(), auth: route.auth, series, label };
+                    (Pattern::new(&route.path), rule)
                 })
                 .collect(),
-            otherwise: (config.default_auth(), metrics::series(&config.name, None)),
-            labels: config
-                .routes
-                .iter()
-                .map(|route| label(config, Some(&route.path), route.auth))
-                .chain([label(config, None, config.default_auth())])
-                .collect(),
+            otherwise: Rule {
+                path: DEFAULT_ROUTE.into(),
+                auth: config.default_auth(),
+                series: metrics::series(&config.name, None),
+                label: label(config, None, config.default_auth()),
+            },
+            signed_with: RefCell::default(),
             rules: Rules::new(config),
             rate: plan.rate.clone(),
             host: HeaderValue::from_str(config.url.authority.as_str())
@@ -175,17 +190,32 @@ impl Stage {
         }
     }
 
-    /// What is told of a request to this path below the mount.
-    pub(super) fn label(&self, path: &str) -> &Arc<exchange::Route> {
-        let rule = self.routes.iter().position(|(pattern, ..)| pattern.matches(path));
-        &self.labels[rule.unwrap_or(self.routes.len())]
-    }
-
     /// What the path below the mount requires: the first rule that matches, else IAM, with the API key if there is one.
     /// Also where such requests are counted.
-    pub(super) fn auth(&self, path: &str) -> (Auth, Series) {
-        let rule = self.routes.iter().find(|(pattern, ..)| pattern.matches(path));
-        rule.map_or(self.otherwise, |(_, auth, series)| (*auth, *series))
+    pub(super) fn rule(&self, path: &str) -> &Rule {
+        let rule = self.routes.iter().find(|(pattern, _)| pattern.matches(path));
+        rule.map_or(&self.otherwise, |(_, rule)| rule)
+    }
+
+    /// What is told of this identity; written out once for each.
+    pub(super) fn signed_with(&self, identity: &Identity) -> Rc<SignedWith> {
+        let mut known = self.signed_with.borrow_mut();
+        match &*known {
+            Some(known) if known.serial == identity.serial && known.expires == identity.expires => {
+                Rc::clone(known)
+            }
+            _ => {
+                let id = &identity.access_key_id;
+                let told = Rc::new(SignedWith {
+                    source: Arc::clone(&identity.source),
+                    access_key: id.get(id.len().saturating_sub(4)..).unwrap_or_default().into(),
+                    expires: identity.expires,
+                    serial: identity.serial,
+                });
+                *known = Some(Rc::clone(&told));
+                told
+            }
+        }
     }
 }
 

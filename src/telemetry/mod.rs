@@ -17,17 +17,23 @@ mod panics;
 mod phases;
 mod pretty;
 mod record;
+mod request_id;
+mod sample;
 mod scrub;
 mod show;
 
+#[cfg(test)]
+pub(crate) use access::turn_on;
 pub use access::{flush, flush_when_due, lines_dropped};
 pub use capture::{Capture, Watchers};
 pub use connection::{ConnectionEnd, connection_ended};
-pub use log::{BadFilter, Logging, start};
+pub use log::{BadFilter, Logging, Terminal, start};
 pub use mask::Mask;
 pub use panics::log_panics;
 pub use phases::Phase;
-pub use record::{ACCESS, Record, RequestId};
+pub use record::{ACCESS, Record, SignedWith};
+pub use request_id::{REQUEST_ID, RequestId};
+pub use sample::Lines;
 #[cfg(test)]
 pub use scrub::is_hidden;
 pub use scrub::{SHORTEST_HIDDEN, hide};

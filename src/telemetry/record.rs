@@ -4,73 +4,62 @@
 use std::{
     cell::{Cell, OnceCell},
     rc::Rc,
-    sync::atomic::{AtomicU64, Ordering},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
 };
 
 use http::{HeaderValue, Method};
+use tracing::Level;
 
 use super::{
+    access,
     capture::{Capture, Ended},
     metrics::{self, Finished, Series},
     phases::{Phase, Phases},
+    request_id::RequestId,
+    sample::Lines,
 };
+use crate::config::Auth;
 
 /// The `tracing` target of the one line a request.
 pub const ACCESS: &str = "countersign::access";
 
-/// Names a request in its log line and in the body of a refusal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestId([u8; 16]);
-
-impl RequestId {
-    /// An id that this process has not given before and other processes hardly will.
-    #[must_use]
-    pub fn next() -> Self {
-        thread_local! {
-            static NEXT: Cell<u64> = Cell::new(first());
-        }
-        let number = NEXT.get();
-        NEXT.set(number.wrapping_add(1));
-        let mut text = [0; 16];
-        for (index, slot) in text.iter_mut().enumerate() {
-            *slot = b"0123456789abcdef"[(number >> (60 - 4 * index)) as usize & 15];
-        }
-        Self(text)
-    }
-
-    /// Sixteen hexadecimal digits.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("only ASCII was written")
-    }
-}
-
-/// Where a thread starts to count: far from every other thread, and from this program's other runs.
-fn first() -> u64 {
-    static THREADS: AtomicU64 = AtomicU64::new(0);
-    let thread = THREADS.fetch_add(1, Ordering::Relaxed);
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
-    since.rotate_left(20) ^ u64::from(std::process::id()).rotate_left(44) ^ (thread << 56)
+/// What a request was signed with, as far as it may be told.
+#[derive(Debug)]
+pub struct SignedWith {
+    /// Where the credentials come from: `environment`, `profile dev`.
+    pub source: Arc<str>,
+    /// The last four characters of the access key id.
+    pub access_key: Box<str>,
+    /// When they expire, by true time; `None` for long-lived keys.
+    pub expires: Option<SystemTime>,
+    /// Differs between any two sets of keys.
+    pub serial: u64,
 }
 
 /// One request, as far as it is known. It holds no header but the gateway's id, no body and no query.
 pub struct Record {
     started: Instant,
+    /// Whether it may be written down.
+    logged: bool,
+    /// Whether it is, when all goes well.
+    pub lines: Cell<Lines>,
     id: RequestId,
     method: Method,
     /// A copy: the request's own is a slice of the buffer that it was read into.
     path: Box<str>,
     /// Where its time went; `None` when nobody counts.
     phases: Option<Phases>,
-    /// Whether it is counted.
-    counted: bool,
     /// What is taken down of it, where somebody wants to see it.
     pub capture: Option<Box<Capture>>,
     /// Where it is counted.
     pub series: Cell<Series>,
     /// The stage that was chosen.
     pub stage: OnceCell<Rc<str>>,
+    /// The path of the rule that matched, and what it asks for.
+    pub route: OnceCell<(Rc<str>, Auth)>,
+    /// What it was signed with last.
+    pub signed_with: Cell<Option<Rc<SignedWith>>>,
     /// The status that the client gets; 0 when it left before.
     pub status: Cell<u16>,
     /// The refusal's code and whose fault it is, when the proxy answered itself.
@@ -92,23 +81,26 @@ pub struct Record {
 impl Record {
     /// Starts the clock. A request that this process makes itself has an id already.
     #[must_use]
-    pub fn start(id: Option<RequestId>, method: Method, path: &str) -> Self {
+    pub fn start(method: Method, path: &str, id: RequestId) -> Self {
         let started = Instant::now();
-        let counted = metrics::is_on();
-        let phases = (counted || Capture::is_wanted()).then(|| Phases::start(started));
+        let (counted, logged) = (metrics::is_on(), access::is_on());
+        let phases = (counted || logged || Capture::is_wanted()).then(|| Phases::start(started));
         if counted {
             metrics::request_began();
         }
         Self {
             started,
+            logged,
+            lines: Cell::default(),
             phases,
-            counted,
             capture: None,
             series: Cell::default(),
-            id: id.unwrap_or_else(RequestId::next),
+            id,
             method,
             path: path.into(),
             stage: OnceCell::new(),
+            route: OnceCell::new(),
+            signed_with: Cell::default(),
             status: Cell::new(0),
             refusal: Cell::new(None),
             received: Cell::new(0),
@@ -122,8 +114,14 @@ impl Record {
 
     /// The request's id.
     #[must_use]
-    pub const fn id(&self) -> RequestId {
-        self.id
+    pub const fn id(&self) -> &RequestId {
+        &self.id
+    }
+
+    /// Whether anybody reads what is only for the log.
+    #[must_use]
+    pub const fn is_logged(&self) -> bool {
+        self.logged
     }
 
     /// The next phase begins.
@@ -141,67 +139,103 @@ impl Record {
     }
 }
 
+impl Record {
+    /// How the line of a request that ended like this is marked: what the stage or the proxy failed at is an error, what
+    /// the client did wrong, or did not wait for, a warning.
+    const fn level(&self) -> Level {
+        match self.status.get() {
+            500.. => Level::ERROR,
+            0 | 400.. => Level::WARN,
+            _ if self.cut.get() => Level::ERROR,
+            _ => Level::INFO,
+        }
+    }
+}
+
 impl Drop for Record {
     fn drop(&mut self) {
+        // Nobody counts and nobody writes.
+        let Some(phases) = &self.phases else { return };
+        let end = Instant::now();
+        let whole = end.saturating_duration_since(self.started);
+        phases.end(end);
         let (refused, fault) = self.refusal.get().unzip();
-        let took = self.phases.as_ref().map(|phases| {
-            let end = Instant::now();
-            let took = end.saturating_duration_since(self.started);
-            if self.counted {
-                metrics::request_finished(Finished {
-                    series: self.series.get(),
-                    status: self.status.get(),
-                    refused: refused.is_some(),
-                    cut: self.cut.get(),
-                    received: self.received.get(),
-                    sent: self.sent.get(),
-                    took,
-                    phases: phases.end(end),
-                });
-            }
-            (took, end)
+        metrics::request_finished(Finished {
+            series: self.series.get(),
+            status: self.status.get(),
+            refused: refused.is_some(),
+            cut: self.cut.get(),
+            received: self.received.get(),
+            sent: self.sent.get(),
+            took: whole,
+            phases: phases.all(),
         });
-        tracing::info!(
-            target: ACCESS,
-            method = self.method.as_str(),
-            path = &*self.path,
-            status = u64::from(self.status.get()),
-            micros = took.map_or_else(|| self.started.elapsed(), |(took, _)| took).as_micros() as u64,
-            stage = self.stage.get().map(|name| &**name),
-            refused,
-            fault,
-            received = self.received.get(),
-            sent = self.sent.get(),
-            attempts = u64::from(self.attempts.get()),
-            cut = self.cut.get(),
-            request_id = self.id.as_str(),
-            gateway_request_id = self.gateway_id.get().and_then(|id| id.to_str().ok()),
-        );
-        if let (Some(capture), Some(phases), Some((took, end))) = (self.capture.take(), &self.phases, took) {
+        self.log(phases, whole, refused, fault);
+        if let Some(capture) = self.capture.take() {
             capture.end(Ended {
                 status: self.status.get(),
                 attempts: self.attempts.get(),
                 sent: self.sent.get(),
                 cut: self.cut.get(),
-                took,
-                phases: phases.end(end),
+                took: whole,
+                phases: phases.all(),
                 gateway_id: self.gateway_id.get(),
             });
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::RequestId;
-    use std::collections::HashSet;
-
-    #[test]
-    fn ids_differ_within_and_across_threads() {
-        let many = || (0..1000).map(|_| RequestId::next().as_str().to_owned()).collect::<Vec<_>>();
-        let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(many)).collect();
-        let ids: HashSet<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
-        assert_eq!(ids.len(), 4000);
-        assert!(ids.iter().all(|id| id.len() == 16));
+impl Record {
+    /// Writes its line, if it gets one.
+    fn log(
+        &self,
+        phases: &Phases,
+        whole: Duration,
+        refused: Option<&'static str>,
+        fault: Option<&'static str>,
+    ) {
+        let level = self.level();
+        if !self.logged || (level == Level::INFO && !self.lines.get().has_this_one()) {
+            return;
+        }
+        let micros = |phase| phases.took(phase).map(|took| took.as_micros() as u64);
+        let signed_with = self.signed_with.take();
+        // A level is part of the place where an event is made, so each has its own.
+        macro_rules! line {
+            ($level:expr) => {
+                tracing::event!(
+                    target: ACCESS,
+                    $level,
+                    method = self.method.as_str(),
+                    path = &*self.path,
+                    stage = self.stage.get().map(|name| &**name),
+                    route = self.route.get().map(|(path, _)| &**path),
+                    auth = self.route.get().map(|(_, auth)| auth.as_str()),
+                    status = u64::from(self.status.get()),
+                    refused,
+                    fault,
+                    cut = self.cut.get(),
+                    received = self.received.get(),
+                    sent = self.sent.get(),
+                    attempts = u64::from(self.attempts.get()),
+                    micros = whole.as_micros() as u64,
+                    receive_micros = micros(Phase::Receive),
+                    queue_micros = micros(Phase::Queue),
+                    sign_micros = micros(Phase::Sign),
+                    connect_micros = micros(Phase::Connect),
+                    first_byte_micros = micros(Phase::FirstByte),
+                    answer_micros = micros(Phase::Answer),
+                    credentials = signed_with.as_ref().map(|with| &*with.source),
+                    access_key = signed_with.as_ref().map(|with| &*with.access_key),
+                    request_id = self.id.as_str(),
+                    gateway_request_id = self.gateway_id.get().and_then(|id| id.to_str().ok()),
+                )
+            };
+        }
+        match level {
+            Level::ERROR => line!(Level::ERROR),
+            Level::WARN => line!(Level::WARN),
+            _ => line!(Level::INFO),
+        }
     }
 }

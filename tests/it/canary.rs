@@ -3,7 +3,7 @@
 
 use std::{
     fs, io,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     time::{Instant, SystemTime},
 };
 
@@ -11,6 +11,7 @@ use countersign::demo::{
     canonical::Received,
     verify::{Account, Verifier},
 };
+use socket2::{Domain, Socket, Type};
 
 use crate::support::{
     PATIENCE,
@@ -255,8 +256,10 @@ fn pages(address: SocketAddr) -> Vec<u8> {
 
 #[test]
 fn no_canary_comes_out_of_a_run_at_trace_level() {
-    // Bound and never served: a connection is refused once it is closed.
-    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Bound and not listened on: connections are refused, and nobody else is given the port meanwhile.
+    let held = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    held.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let dead = held.local_addr().unwrap().as_socket().unwrap();
     let settings = [None, Some("show"), Some("failed")];
     for (format, shown) in settings.into_iter().flat_map(|shown| [("text", shown), ("json", shown)]) {
         let scene = start(format, shown, dead);

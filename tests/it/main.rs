@@ -41,6 +41,7 @@
 //! | `soak` | many requests through everything that changes: none lost, none doubled, nothing grows |
 //! | `process` | start, listeners, what is no request, health, drain and end |
 //! | `canary` | no secret comes out in any spelling: logs at trace, answers, pages, help, refused configurations |
+//! | `greeting` | what a person sees on a terminal: what it will do, and what will fail |
 //! | `logs` | one line a request, and no secret at any level |
 //! | `showing` | `--show` and `--log-failed`: readable, harmless, without secrets, and nothing is held up |
 //! | `metrics` | every number is right after known traffic, and Prometheus' own parsers read it |
@@ -77,6 +78,7 @@ mod demo;
 mod draining;
 mod faults;
 mod floods;
+mod greeting;
 mod guarding;
 mod headers;
 mod healing;

@@ -91,7 +91,7 @@ impl Inspector {
             return confirm(&format!("{} may change something.", outgoing.method));
         }
         let id = RequestId::next();
-        match self.hand_in(outgoing, Inside { id, replay_of, only_sign: None }, || {}) {
+        match self.hand_in(outgoing, Inside { id: id.clone(), replay_of, only_sign: None }, || {}) {
             Ok(()) => answer_json(StatusCode::ACCEPTED, json!({ "id": id.as_str() }).to_string()),
             Err(refused) => refused,
         }
@@ -192,7 +192,7 @@ impl Inspector {
             replay_of: Some(id.to_owned()),
             only_sign: Some(Arc::clone(&slot)),
         };
-        let (own, (done, ended)) = (inside.id, oneshot::channel());
+        let (own, (done, ended)) = (inside.id.clone(), oneshot::channel());
         let signed = move || {
             // Who waits may have given up.
             let _ = done.send(());
