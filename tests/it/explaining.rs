@@ -339,14 +339,17 @@ fn refusal_of(canonical: &str, to_sign: &str) -> String {
 const USUAL: [&str; 6] =
     ["POST", "/orders?limit=2&a=1", "-d", "{\"a\":1}", "-H", "content-type: application/json"];
 
-fn usual(more: &[&str]) -> Command {
-    let launch = Launch::arguments(["run", "--example-keys", URL]).variable("COUNTERSIGN_API_KEY", API_KEY);
-    explain(&launch, &[&USUAL[..], more].concat())
+fn keyed() -> Launch {
+    Launch::arguments(["run", "--example-keys", URL]).variable("COUNTERSIGN_API_KEY", API_KEY)
+}
+
+fn usual(more: &[&str]) -> Ended {
+    ended(explain(&keyed(), &[&USUAL[..], more].concat()))
 }
 
 /// The refusal of the usual request, as a gateway that saw another query prints it.
 fn usual_refusal() -> (String, Value) {
-    let explained = parsed(&ended(usual(&["--json", "--at", AT])));
+    let explained = parsed(&usual(&["--json", "--at", AT]));
     let signing = &explained["signing"];
     let canonical = text(&signing["canonical_request"]).replace("•••• (25 characters)", API_KEY);
     let refusal = refusal_of(&canonical.replace("limit=2", "limit=3"), &text(&signing["string_to_sign"]));
@@ -358,7 +361,7 @@ fn it_reads_well() {
     let (refusal, explained) = usual_refusal();
     let folder = TempDir::new();
     let file = folder.write("refused.json", &refusal);
-    let shown = ended(usual(&["--against", file.to_str().unwrap()]));
+    let shown = usual(&["--against", file.to_str().unwrap()]);
     let expected = include_str!("explaining/expected.txt")
         .replace("CANONICAL_HASH", explained["signing"]["canonical_request_hash"].as_str().unwrap())
         .replace("SIGNATURE", explained["signing"]["signature"].as_str().unwrap());
@@ -388,7 +391,7 @@ fn a_refusal_is_read_in_every_form_and_its_first_difference_marked() {
         ("printed.txt", printed),
     ] {
         let file = folder.write(name, &content);
-        let explained = parsed(&ended(usual(&["--json", "--against", file.to_str().unwrap()])));
+        let explained = parsed(&usual(&["--json", "--against", file.to_str().unwrap()]));
         // Signed for the time of the refusal, so that nothing but the query differs.
         assert_eq!(header(&explained, "x-amz-date"), Some("20150830T123600Z"), "{name}");
         let diagnosis = &explained["diagnosis"];
@@ -403,14 +406,15 @@ fn a_refusal_is_read_in_every_form_and_its_first_difference_marked() {
             ],
             "{name}"
         );
-        let shown = ended(usual(&["--against", file.to_str().unwrap()]));
+        let shown = usual(&["--against", file.to_str().unwrap()]);
         let marked: Vec<_> =
             shown.out.lines().filter(|line| line.contains("<- the first difference")).collect();
         assert_eq!(marked.len(), 1, "{name}: {}", shown.out);
         assert!(marked[0].starts_with("  - a=1&limit=2 "), "{name}: {}", marked[0]);
     }
     // From standard input.
-    let mut command = usual(&["--json", "--against", "-"]);
+    let launch = keyed();
+    let mut command = explain(&launch, &[&USUAL[..], &["--json", "--against", "-"]].concat());
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(body.as_bytes()).unwrap();
     let out = child.wait_with_output().unwrap();
@@ -428,10 +432,10 @@ fn other_refusals_are_explained_too() {
         ("HTTP/1.1 500 Oops\r\n\r\n<html>", Value::Null),
     ] {
         let file = folder.write("answer", answer);
-        let explained = parsed(&ended(usual(&["--json", "--against", file.to_str().unwrap()])));
+        let explained = parsed(&usual(&["--json", "--against", file.to_str().unwrap()]));
         assert_eq!(explained["diagnosis"].get("rule").unwrap_or(&Value::Null), &rule, "{answer}");
     }
-    let shown = ended(usual(&["--against", folder.path().join("answer").to_str().unwrap()]));
+    let shown = usual(&["--against", folder.path().join("answer").to_str().unwrap()]);
     assert!(shown.out.contains("It is none that is known"), "{}", shown.out);
 }
 
@@ -454,7 +458,7 @@ fn shape(value: &Value, at: &str, out: &mut Vec<String>) {
 #[test]
 fn json_has_the_documented_shape() {
     let mut found = Vec::new();
-    shape(&parsed(&ended(usual(&["--json", "--at", AT]))), "", &mut found);
+    shape(&parsed(&usual(&["--json", "--at", AT])), "", &mut found);
     assert_eq!(
         found,
         [
