@@ -193,11 +193,9 @@ impl Compared {
     }
 }
 
-fn quote(text: &str) -> String {
-    const MOST: usize = 120;
-    let short: String = text.chars().take(MOST).collect();
-    let more = if short.len() < text.len() { "…" } else { "" };
-    if text.is_empty() { "nothing".to_owned() } else { format!("{short}{more}") }
+/// Whole, since a secret that is cut through would not be found any more.
+fn quote(text: &str) -> &str {
+    if text.is_empty() { "nothing" } else { text }
 }
 
 fn compare(ours: &Parts<'_>, theirs: &Parts<'_>) -> Compared {
@@ -244,6 +242,7 @@ pub(super) fn add(facts: &Facts<'_>, diagnosis: &mut Diagnosis) {
         if let Some(canonical) = expected.canonical {
             let (theirs, _) = Parts::expected(canonical, expected.to_sign.is_some());
             diagnosis.diff = Some(compare(&theirs, &theirs).lines.into_iter().map(theirs_alone).collect());
+            hide(&[&theirs], diagnosis);
         }
         diagnosis.why.push_str(" What was signed is not known, so nothing can be compared.");
         return;
@@ -291,6 +290,41 @@ pub(super) fn add(facts: &Facts<'_>, diagnosis: &mut Diagnosis) {
         }
     }
     diagnosis.diff = Some(compared.lines);
+    hide(&[&signed, &theirs], diagnosis);
+}
+
+/// Shorter values could be any word.
+const SHORTEST_SECRET: usize = 8;
+
+/// Takes what secret headers of either side hold out of all texts, where a path, a query or another header repeats it.
+fn hide(sides: &[&Parts<'_>], diagnosis: &mut Diagnosis) {
+    let fields = sides.iter().flat_map(|parts| &parts.headers);
+    let secret = fields.filter(|(name, value)| SECRET.contains(name) && value.len() >= SHORTEST_SECRET);
+    let mut spellings: Vec<String> = Vec::new();
+    for (_, value) in secret.filter(|(_, value)| !is_masked(value)) {
+        let once = encoded(value);
+        spellings.extend([encoded(&once), once, (*value).to_owned()]);
+    }
+    // The longest first: a spelling may hold another one.
+    spellings.sort_by_key(|spelling| std::cmp::Reverse(spelling.len()));
+    let lines = diagnosis.diff.iter_mut().flatten().map(|line| &mut line.line);
+    for text in lines.chain(&mut diagnosis.steps).chain([&mut diagnosis.why]) {
+        for spelling in spellings.iter().filter(|spelling| text.contains(*spelling)).collect::<Vec<_>>() {
+            *text = text.replace(spelling, "••••");
+        }
+    }
+}
+
+/// As a canonical request spells it in its path and query.
+fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+        out
+    })
 }
 
 fn theirs_alone(line: Line) -> Line {

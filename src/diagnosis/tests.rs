@@ -442,6 +442,29 @@ fn a_mismatch_names_what_differs() {
 }
 
 #[test]
+fn a_secret_that_other_lines_repeat_is_masked_there_too() {
+    let secret = "Key/With+Signs=0123456789";
+    let encoded = "Key%2FWith%2BSigns%3D0123456789";
+    let twice = encoded.replace('%', "%25");
+    let with = |text: &str| {
+        text.replace("AbCdEf0123456789AbCd", secret)
+            .replace("q=1", &format!("q={encoded}"))
+            .replace("/prod/a", &format!("/prod/{twice}"))
+            .replace("x-amz-date", &format!("x-again:a {secret}\nx-amz-date"))
+    };
+    let body = json!({ "message": with_echo(&with(CANONICAL).replace("GET", "PUT"), TO_SIGN) }).to_string();
+    let canonical = with(CANONICAL).replace("q=", "r=").replace("/prod/", "/test/");
+    for ours in [Some(Ours { canonical_request: canonical.as_bytes(), ..ours() }), None] {
+        let it = diagnosed(&Seen { ours, ..seen(403, REST, body.as_bytes()) });
+        let all = format!("{it:?}");
+        for spelling in [secret, encoded, twice.as_str()] {
+            assert!(!all.contains(spelling), "{spelling}: {all}");
+        }
+        assert!(it.diff.is_some() && all.contains("••••"), "{all}");
+    }
+}
+
+#[test]
 fn a_mismatch_in_nothing_leaves_the_secret() {
     let it = mismatch(CANONICAL);
     assert!(it.why.contains("only the secret access key can differ"), "{}", it.why);

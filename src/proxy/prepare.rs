@@ -3,7 +3,7 @@
 //!
 //! The request comes over a connection in memory, as from a caller on this machine, so that it is read as any other.
 
-use std::{cell::RefCell, convert::Infallible, net::Ipv4Addr, rc::Rc, sync::Arc, time::SystemTime};
+use std::{cell::RefCell, net::Ipv4Addr, rc::Rc, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -63,8 +63,7 @@ pub async fn prepare(
     let steps = RefCell::new(chain(shared));
     let service = service_fn(move |request| {
         let incoming = Incoming { request, caller: Rc::clone(&caller), fragment: false };
-        let answer = steps.borrow_mut().call(incoming);
-        async move { Ok::<_, Infallible>(answer.await?) }
+        steps.borrow_mut().call(incoming)
     });
     let served = server::conn::http1::Builder::new().serve_connection(TokioIo::new(far), service);
     let asked = async {

@@ -48,6 +48,7 @@
 //! | `inspecting` | who may see the inspector, and that nobody keeps others out of its listener |
 //! | `inspecting_api` | what the inspector shows and does: list, events, state, replay, send, commands, archives; no secret |
 //! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
+//! | `explaining` | `explain` says what the proxy does: AWS's vectors, botocore and the proxy itself agree; what a refusal differs in |
 //! | `refusals` | every refusal is provoked, and documented |
 //!
 //! `support` is what they share: it starts programs, plays the stage and the client, and speaks with the verifiers.
@@ -76,6 +77,7 @@ mod credentials;
 mod daemon;
 mod demo;
 mod draining;
+mod explaining;
 mod faults;
 mod floods;
 mod greeting;

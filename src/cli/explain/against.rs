@@ -168,6 +168,7 @@ fn whole(text: &str) -> Answer {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
+    use base64::Engine as _;
     use serde_json::json;
 
     use super::{NoRefusal, read};
@@ -191,7 +192,6 @@ mod tests {
         let mut encoded = har.clone();
         encoded["log"]["entries"][1]["response"]["content"] =
             json!({ "text": super::STANDARD.encode(BODY), "encoding": "base64" });
-        use base64::Engine as _;
         let verbose = format!(
             "* Trying 127.0.0.1:80...\n> GET / HTTP/1.1\n> Host: a\n> x-amz-date: 20150830T123600Z\n> \n* remark\n\
              < HTTP/1.1 100 Continue\r\n< \r\n< HTTP/1.1 403 Forbidden\r\n< x-amzn-errortype: InvalidSignatureException\r\n\

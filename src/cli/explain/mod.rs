@@ -176,9 +176,9 @@ fn prepare(
     let mut request = Request::new(Bytes::copy_from_slice(body));
     *request.method_mut() = wanted.method.clone();
     *request.uri_mut() = wanted.target.clone().into();
-    request
-        .headers_mut()
-        .extend(wanted.headers.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
+    for (name, value) in &wanted.headers {
+        request.headers_mut().append(name.clone(), value.clone());
+    }
     request.headers_mut().entry(header::HOST).or_insert(header::HeaderValue::from_static("localhost"));
     let at = wanted.at.or_else(|| refusal?.date);
     runtime.block_on(async {
