@@ -13,8 +13,8 @@ use http::StatusCode;
 use serde::Serialize;
 
 use crate::{
-    config::Config,
-    credentials::{Current, CurrentKey, Problem, Sources},
+    config::{self, Config},
+    credentials::{Clock, Current, CurrentKey, Problem, Sources},
 };
 
 /// What readiness is judged by.
@@ -30,16 +30,20 @@ pub struct Health {
 /// What the configuration that runs needs.
 #[derive(Debug)]
 struct Watched {
+    config: Arc<Config>,
     token: Option<Arc<CurrentKey>>,
     stages: Vec<Stage>,
     allowed_hosts: Vec<String>,
 }
 
+/// What a stage lives on.
 #[derive(Debug)]
-struct Stage {
+pub(super) struct Stage {
     name: String,
-    credentials: Option<Arc<Current>>,
-    api_key: Option<Arc<CurrentKey>>,
+    /// `None` where nothing is signed.
+    pub(super) credentials: Option<Arc<Current>>,
+    pub(super) api_key: Option<Arc<CurrentKey>>,
+    pub(super) clock: Arc<Clock>,
 }
 
 #[derive(Serialize)]
@@ -63,7 +67,7 @@ struct Trouble {
 impl Health {
     /// Watches the sources that the configured stages need.
     #[must_use]
-    pub fn new(config: &Config, sources: &Sources) -> Arc<Self> {
+    pub fn new(config: &Arc<Config>, sources: &Sources) -> Arc<Self> {
         Arc::new(Self {
             draining: AtomicBool::new(false),
             watched: ArcSwap::from_pointee(Watched::new(config, sources)),
@@ -73,7 +77,7 @@ impl Health {
     }
 
     /// Another configuration was taken up.
-    pub fn reloaded(&self, config: &Config, sources: &Sources) {
+    pub fn reloaded(&self, config: &Arc<Config>, sources: &Sources) {
         self.watched.store(Arc::new(Watched::new(config, sources)));
         self.rejected.store(None);
         self.reloads[0].fetch_add(1, Ordering::Relaxed);
@@ -104,14 +108,16 @@ impl Health {
 }
 
 impl Watched {
-    fn new(config: &Config, sources: &Sources) -> Self {
+    fn new(config: &Arc<Config>, sources: &Sources) -> Self {
         let stages = config.stages.iter().map(|stage| Stage {
             name: stage.name.clone(),
             credentials: stage.signs().then(|| sources.current(&stage.credentials)),
             api_key: stage.api_key.as_ref().map(|key| sources.api_key(key)),
+            clock: sources.clock(&stage.url),
         });
         let token = config.guard.token.as_ref().map(|from| sources.token(from));
-        Self { token, stages: stages.collect(), allowed_hosts: config.guard.allowed_hosts.clone() }
+        let config = Arc::clone(config);
+        Self { token, stages: stages.collect(), allowed_hosts: config.guard.allowed_hosts.clone(), config }
     }
 }
 
@@ -119,6 +125,23 @@ impl Health {
     /// From now on nothing new should be sent here.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nothing new should be sent here.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// The configuration that runs.
+    pub(super) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.watched.load().config)
+    }
+
+    /// What `each` makes of every stage of it.
+    pub(super) fn stages<T>(&self, mut each: impl FnMut(&config::Stage, &Stage) -> T) -> Vec<T> {
+        let watched = self.watched.load();
+        let stages = watched.config.stages.iter().zip(&watched.stages);
+        stages.map(|(config, stage)| each(config, stage)).collect()
     }
 
     /// The callers' token, if one is asked for.
@@ -132,7 +155,7 @@ impl Health {
         if let Some(token) = watched.token.as_ref().filter(|token| token.load().is_none()) {
             problems.push(trouble(None, token.problem(), "there is no token for callers"));
         }
-        if self.draining.load(Ordering::Relaxed) {
+        if self.is_draining() {
             problems.push(Trouble { stage: None, problem: "the proxy is stopping".to_owned(), hint: None });
         }
         let (code, status) = if problems.is_empty() {

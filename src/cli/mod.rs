@@ -8,6 +8,7 @@ pub mod completions;
 pub mod demo;
 mod hardening;
 pub mod health;
+mod link;
 pub mod man;
 mod notify;
 mod reload;

@@ -20,15 +20,16 @@ use tokio::{
 };
 
 use super::{
+    link::{self, LinkFile},
     notify,
     reload::{Files, LOOK, Reloader},
 };
 use crate::{
-    admin::{self, Admin, Health},
+    admin::{self, Admin, Health, Inspected, Reach},
     config::{Config, Given},
     credentials::Sources,
     server::{self, BindError, Inherited, InheritedError, Server, StartError},
-    telemetry,
+    telemetry::{self, Watchers, exchange::Hub},
 };
 
 /// How long the start waits for commands that print API keys and the token.
@@ -90,7 +91,12 @@ pub fn run(given: Given, config: Config) -> Result<ExitCode, RunError> {
     let logging = telemetry::start(&config.log)?;
     telemetry::log_panics();
     warn(&config);
-    let served = serve(given, &Arc::new(config), inherited, files);
+    let hub = config
+        .inspector
+        .enabled
+        .then(|| Hub::new(usize::try_from(config.inspector.buffer).unwrap_or(usize::MAX)));
+    let watchers = Watchers { hub, blocks: Some(logging.blocks()) };
+    let served = serve(given, &Arc::new(config), watchers, inherited, files);
     logging.finish();
     served
 }
@@ -170,6 +176,7 @@ impl Signals {
 fn serve(
     given: Given,
     config: &Arc<Config>,
+    watchers: Watchers,
     inherited: Inherited,
     files: Files,
 ) -> Result<ExitCode, RunError> {
@@ -188,16 +195,21 @@ fn serve(
     let health = Health::new(config, &sources);
     let metrics = server::metrics(config);
     let exposer = metrics.as_ref().map(|metrics| admin::exposer(&health, &sources, metrics));
+    let inspected = watchers.hub.clone().map(|hub| Inspected { hub });
     let admin = match config.admin {
         Some(address) => Some(
-            Admin::start(address, Arc::clone(&health), exposer)
+            Admin::start(address, Arc::clone(&health), exposer, inspected)
                 .map_err(|source| RunError::Admin { address, source })?,
         ),
         None => None,
     };
     runtime.block_on(wait_for_keys(config, &sources));
-    let mut server = Server::start(config, &sources, metrics, inherited)?;
-    announce(config, &server, admin.as_ref());
+    let mut server = Server::start(config, &sources, metrics, watchers, inherited)?;
+    if let Some(admin) = &admin {
+        let listen = server.bound().iter().map(ToString::to_string).collect();
+        admin.reaches(Reach { entry: server.entry(), listen });
+    }
+    let _link = announce(config, &server, admin.as_ref());
     notify::ready("serving");
 
     let mut reloader = Reloader::new(given, Arc::clone(config), sources, Arc::clone(&health), files);
@@ -309,7 +321,8 @@ async fn end(
     Ok(second.map_or(ExitCode::SUCCESS, |(_, number)| ExitCode::from(128 + number)))
 }
 
-fn announce(config: &Config, server: &Server, admin: Option<&Admin>) {
+/// Says what there is; what it gives back keeps the inspector's link in its file.
+fn announce(config: &Config, server: &Server, admin: Option<&Admin>) -> Option<LinkFile> {
     for stage in &config.stages {
         let url = &stage.url;
         let scheme = if url.tls { "https" } else { "http" };
@@ -325,6 +338,7 @@ fn announce(config: &Config, server: &Server, admin: Option<&Admin>) {
     if let Some(admin) = admin {
         tracing::info!(address = %admin.address(), "admin on http://{}", admin.address());
     }
+    let link = admin.and_then(|admin| link::announce(admin.address(), &admin.link()?));
     if let Some(certificate) = server.certificate() {
         let (file, sha256) = (certificate.file.display(), &certificate.sha256);
         tracing::info!(%file, sha256, "TLS for clients; the certificate's SHA-256 is {sha256}");
@@ -333,4 +347,5 @@ fn announce(config: &Config, server: &Server, admin: Option<&Admin>) {
     for bound in server.bound() {
         tracing::info!(address = bound.address(), "listening on {bound}");
     }
+    link
 }

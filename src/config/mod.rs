@@ -66,6 +66,8 @@ pub struct Config {
     pub guard: Guard,
     /// Bounds on what clients may take.
     pub limits: Limits,
+    /// What the inspector does; never on without `admin`.
+    pub inspector: Inspector,
     /// What is logged and how.
     pub log: Log,
     /// At least one; mounts are distinct.
@@ -151,6 +153,19 @@ pub struct Limits {
     pub drain_timeout: Duration,
 }
 
+/// What the inspector does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspector {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Whether bodies are kept.
+    pub bodies: bool,
+    /// Bytes that are kept of each.
+    pub max_body: u64,
+    /// Bytes of all that is kept; at least `max_body`.
+    pub buffer: u64,
+}
+
 /// What is logged and how.
 #[derive(Debug, Clone)]
 pub struct Log {
@@ -160,6 +175,10 @@ pub struct Log {
     pub filter: String,
     /// Whether each request gets a line.
     pub access: bool,
+    /// Whether requests that failed are shown with their answers.
+    pub failed: bool,
+    /// Whether all of them are shown, step by step.
+    pub show: bool,
 }
 
 /// How a line of log is written.

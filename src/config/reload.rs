@@ -26,6 +26,7 @@ impl Config {
         keep(&mut self.listen, &running.listen, "listen", &mut kept);
         keep(&mut self.admin, &running.admin, "admin", &mut kept);
         keep(&mut self.metrics, &running.metrics, "metrics", &mut kept);
+        keep(&mut self.inspector, &running.inspector, "inspector", &mut kept);
         keep(&mut self.unix_mode, &running.unix_mode, "unix_mode", &mut kept);
         keep(&mut self.workers, &running.workers, "workers", &mut kept);
         let connections = (&mut self.limits.max_connections, &running.limits.max_connections);
@@ -74,6 +75,7 @@ mod tests {
             ("listen = \"127.0.0.1:1\"", "listen"),
             ("admin = \"off\"\nmetrics = true", "admin"),
             ("metrics = false", "metrics"),
+            ("inspector.enabled = false", "inspector"),
             ("unix_mode = \"0660\"", "unix_mode"),
             ("tls = \"self-signed\"", "tls"),
             ("workers = 7", "workers"),

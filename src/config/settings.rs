@@ -97,6 +97,12 @@ pub struct Settings {
     #[config(layer_attr(schemars(default = "LimitLayer::empty")))]
     pub limits: LimitSettings,
 
+    /// The page on the admin address that shows requests and what was made of them.
+    #[config(nested)]
+    #[config(layer_attr(command(flatten)))]
+    #[config(layer_attr(schemars(default = "InspectorLayer::empty")))]
+    pub inspector: InspectorSettings,
+
     /// What is logged and how.
     #[config(nested)]
     #[config(layer_attr(command(flatten)))]
@@ -299,6 +305,27 @@ pub struct LogSettings {
         default_missing_value = "true"
     )))]
     pub access: bool,
+
+    /// Whether each request that the stage answers with 400 or more, or that is refused here, is shown with its answer.
+    ///
+    /// Of a body up to 4 KiB are shown; secrets that it repeats are covered. docs/showing.md has an example.
+    #[config(default = false)]
+    #[config(layer_attr(arg(
+        id = "log.failed", long = "log-failed", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true"
+    )))]
+    pub failed: bool,
+
+    /// Whether each request is shown as it came, as it was sent and signed, and with its answer, bodies too.
+    ///
+    /// For a person at work: it costs time, and what is no secret of the proxy's is shown as it is. Of bodies up to
+    /// `inspector.max_body` are shown. docs/showing.md says how to read it.
+    #[config(default = false)]
+    #[config(layer_attr(arg(
+        id = "log.show", long = "show", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true"
+    )))]
+    pub show: bool,
 }
 
 /// One API Gateway stage, or other AWS service, and where it appears locally.
@@ -544,6 +571,45 @@ pub struct TimeoutSettings {
     pub connection_age: Wait,
 }
 
+/// The page on the admin address that shows requests and what was made of them.
+#[derive(Debug, Clone, confique::Config)]
+#[config(layer_attr(derive(Debug, Clone, clap::Args, JsonSchema)))]
+#[config(layer_attr(serde(deny_unknown_fields)))]
+#[config(layer_attr(schemars(rename = "Inspector")))]
+#[config(layer_attr(command(next_help_heading = "Inspector")))]
+pub struct InspectorSettings {
+    /// Whether the page is served. It opens by a link that holds a token, made anew at each start.
+    ///
+    /// docs/inspector.md says what it shows and how to get in. Without an admin address there is no page.
+    #[config(default = true)]
+    #[config(layer_attr(arg(
+        id = "inspector.enabled", long = "inspector", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true"
+    )))]
+    pub enabled: bool,
+
+    /// Whether bodies are kept too, for the page to show.
+    ///
+    /// Secrets of the proxy are covered in them; what else they hold is shown as it is. What a gateway itself says when
+    /// it refuses is kept in any case, as it explains the refusal.
+    #[config(default = false)]
+    #[config(layer_attr(arg(
+        id = "inspector.bodies", long = "inspector-bodies", value_name = "BOOL", num_args = 0..=1,
+        require_equals = true, default_missing_value = "true"
+    )))]
+    pub bodies: bool,
+
+    /// How much is kept of each body; `--show` shows as much.
+    #[config(default = "64KiB")]
+    #[config(layer_attr(arg(id = "inspector.max_body", long = "inspector-max-body", value_name = "SIZE")))]
+    pub max_body: Size,
+
+    /// All memory for requests that are kept; the oldest make room.
+    #[config(default = "32MiB")]
+    #[config(layer_attr(arg(id = "inspector.buffer", long = "inspector-buffer", value_name = "SIZE")))]
+    pub buffer: Size,
+}
+
 /// How often a stage may be called, by all clients together: a bucket of `burst` requests that fills up at `rate`.
 #[derive(Debug, Clone, confique::Config)]
 #[config(layer_attr(derive(Debug, Clone, clap::Args, JsonSchema)))]
@@ -588,6 +654,7 @@ pub type ApiKeyLayer = <ApiKeySettings as confique::Config>::Layer;
 pub type TokenLayer = <TokenSettings as confique::Config>::Layer;
 type GuardLayer = <GuardSettings as confique::Config>::Layer;
 type LimitLayer = <LimitSettings as confique::Config>::Layer;
+type InspectorLayer = <InspectorSettings as confique::Config>::Layer;
 type LogLayer = <LogSettings as confique::Config>::Layer;
 type RateLimitLayer = <RateLimitSettings as confique::Config>::Layer;
 type RoleLayer = <RoleSettings as confique::Config>::Layer;

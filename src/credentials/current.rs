@@ -18,6 +18,8 @@ use tokio::{
 
 use super::{
     clock::shifted,
+    history::{Attempt, History},
+    login::{ByHand, LoginRefused},
     problem::{Kind, Problem},
 };
 use crate::{secret::Secret, telemetry};
@@ -146,6 +148,9 @@ pub struct Current {
     fetched: AtomicU64,
     hiccups: AtomicU64,
     failed: AtomicU64,
+    history: History,
+    /// The login that a person may begin.
+    pub(super) by_hand: ByHand,
 }
 
 impl Current {
@@ -163,6 +168,8 @@ impl Current {
             fetched: AtomicU64::new(0),
             hiccups: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            history: History::default(),
+            by_hand: ByHand::default(),
         }
     }
 
@@ -262,6 +269,28 @@ impl Current {
         }
     }
 
+    /// A person asks for it: the login command is begun now, whatever is held.
+    ///
+    /// # Errors
+    /// [`LoginRefused`] when there is no such command, or it runs already.
+    pub fn log_in(&self) -> Result<(), LoginRefused> {
+        self.by_hand.ask()?;
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Whether there is a command that logs in.
+    #[must_use]
+    pub fn can_log_in(&self) -> bool {
+        self.by_hand.is_there()
+    }
+
+    /// How the last questions to the source ended, the oldest first.
+    #[must_use]
+    pub fn history(&self) -> Vec<Attempt> {
+        self.history.all()
+    }
+
     /// Whether such a caller is waiting.
     pub(super) fn login_wanted(&self) -> bool {
         self.login_wanted.load(Ordering::Acquire)
@@ -280,12 +309,14 @@ impl Current {
     }
 
     /// The difference that was last learned.
-    pub(super) fn offset(&self) -> i64 {
+    #[must_use]
+    pub fn offset(&self) -> i64 {
         self.offset.load(Ordering::Acquire)
     }
 
     /// The time by which credentials expire.
-    pub(super) fn now(&self) -> SystemTime {
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
         shifted(SystemTime::now(), self.offset())
     }
 
@@ -314,6 +345,12 @@ impl Current {
             SERIAL.fetch_add(1, Ordering::Relaxed)
         });
         let identity = Arc::new(identity);
+        let detail = match (&problem, identity.expires) {
+            (Some(problem), _) => problem.message().to_owned(),
+            (None, Some(expires)) => format!("good until {}", humantime::format_rfc3339_seconds(expires)),
+            (None, None) => "they do not expire".to_owned(),
+        };
+        self.history.add("fetched", detail);
         self.identity.store(Some(Arc::clone(&identity)));
         self.problem.store(problem.map(Arc::new));
         self.ended(Outcome::Fetched);
@@ -326,6 +363,8 @@ impl Current {
         if self.is_refused() && outcome == Outcome::Failed {
             self.settled.store(self.refused.load(Ordering::Acquire), Ordering::Release);
         }
+        let word = if outcome == Outcome::Hiccup { "hiccup" } else { "failed" };
+        self.history.add(word, problem.message().to_owned());
         self.problem.store(Some(Arc::new(problem)));
         self.ended(outcome);
     }

@@ -18,6 +18,7 @@
 //! | `profile.rs` | what the AWS configuration files say about a profile |
 //! | `process.rs`, `command.rs` | `credential_process`, and running commands whose output is a secret |
 //! | `login.rs` | has a person log in, where the configuration says how |
+//! | `history.rs` | how the last questions ended |
 //! | `watch.rs`, `environment.rs` | files that change, variables that name them |
 //! | `problem.rs`, `diagnose.rs` | what is wrong, in words that hold no secret |
 //! | `api_key.rs` | the API key, and the token for callers |
@@ -28,6 +29,7 @@ mod command;
 mod current;
 mod diagnose;
 mod environment;
+mod history;
 mod login;
 mod problem;
 mod process;
@@ -55,6 +57,8 @@ pub use self::{
     api_key::CurrentKey,
     clock::Clock,
     current::{Current, Identity},
+    history::Attempt,
+    login::LoginRefused,
     problem::{Kind, Problem},
     watch::stamp,
 };

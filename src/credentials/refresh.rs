@@ -83,6 +83,9 @@ pub(super) struct Refresher {
 impl Refresher {
     pub fn new(source: Source, environment: &Environment, current: Arc<Current>) -> Self {
         let watch = Watch::new(environment);
+        if source.login_command().is_some() {
+            current.by_hand.allow();
+        }
         Self {
             seen: watch.look(),
             due: Some(Due::after(Duration::ZERO)),
@@ -118,6 +121,14 @@ impl Refresher {
 
     /// Has a person log in, if only that helps and somebody on this machine waits for it.
     fn consider_login(&mut self) {
+        if self.current.by_hand.take() {
+            self.login.begin_by_hand(self.source.name());
+        }
+        self.consider_login_for_a_caller();
+        self.current.by_hand.runs(self.login.is_running());
+    }
+
+    fn consider_login_for_a_caller(&mut self) {
         let State::Failing(kind, serves) = self.state else { return };
         let unusable = !serves || self.current.is_refused();
         if Login::helps(kind) && unusable && self.current.login_wanted() {

@@ -166,7 +166,11 @@ async fn read(request: Sanitized, shared: &Shared) -> Result<Buffered, Refusal> 
             pace.since += asked.elapsed();
         }
     }
-    let chunks = Chunks::new(pieces.finish());
+    let pieces = pieces.finish();
+    if let Some(capture) = &head.record.capture {
+        capture.body(&pieces);
+    }
+    let chunks = Chunks::new(pieces);
     head.record.received.set(chunks.len());
     head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(chunks.len()));
     let mut hex = String::with_capacity(64);

@@ -35,9 +35,9 @@ mod guard;
 mod heal;
 mod hop_by_hop;
 mod identity;
+mod inside;
 mod lend;
 mod live;
-mod mask;
 mod mend;
 mod pattern;
 mod peek;
@@ -64,6 +64,7 @@ use std::{convert::Infallible, rc::Rc};
 use http::Response;
 use tower::{Service, ServiceBuilder, layer::layer_fn, service_fn, util::option_layer};
 
+pub use inside::{Closed, Entry, Inside, Signed, Slot};
 pub use live::Live;
 pub use record::{AnswerOut, Caller, Incoming};
 pub use refusal::{Code, Fault, Refusal, reference};

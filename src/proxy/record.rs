@@ -8,6 +8,7 @@ use std::{
     net::IpAddr,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -18,8 +19,11 @@ use hyper::body::Incoming as HyperBody;
 use pin_project_lite::pin_project;
 use tower::Service;
 
-use super::refuse::AnswerBody;
-use crate::{telemetry, upstream::Cut};
+use super::{inside::Inside, refuse::AnswerBody};
+use crate::{
+    telemetry::{self, Capture, RequestId},
+    upstream::Cut,
+};
 
 /// What the server hands in: a request as it came, and on which socket.
 pub struct Incoming {
@@ -40,6 +44,8 @@ pub struct Caller {
     pub uid: Option<u32>,
     /// Whether the client speaks TLS with us, so that its own name for us begins with `https://`.
     pub tls: bool,
+    /// Where the connection comes from within this process.
+    pub inside: Option<Arc<Inside>>,
 }
 
 /// A request with its record: what `guard` takes.
@@ -81,11 +87,28 @@ where
     fn call(&mut self, incoming: Incoming) -> Self::Future {
         let Incoming { request, caller, fragment } = incoming;
         let (parts, body) = request.into_parts();
-        let record = Rc::new(telemetry::Record::start(parts.method.clone(), parts.uri.path()));
+        let id = caller.inside.as_ref().map(|inside| inside.id);
+        let mut record = telemetry::Record::start(id, parts.method.clone(), parts.uri.path());
+        if Capture::is_wanted() {
+            record.capture = take_down(record.id(), &parts, caller.inside.as_deref());
+        }
+        let record = Rc::new(record);
         let received =
             Received { parts: Box::new(parts), body, caller, fragment, record: Rc::clone(&record) };
         Recording { inner: self.next.call(received), record: Some(record) }
     }
+}
+
+/// The request as it came. One that is only to be signed is nothing to be seen: a person takes it along.
+fn take_down(id: RequestId, parts: &request::Parts, inside: Option<&Inside>) -> Option<Box<Capture>> {
+    if inside.is_some_and(|inside| inside.only_sign.is_some()) {
+        return None;
+    }
+    let capture = Capture::begin(id.as_str(), parts)?;
+    if let Some(repeated) = inside.and_then(|inside| inside.replay_of.as_deref()) {
+        capture.repeats(repeated);
+    }
+    Some(capture)
 }
 
 pin_project! {
@@ -139,6 +162,9 @@ impl Body for AnswerOut {
             Some(Ok(frame)) => {
                 let length = frame.data_ref().map_or(0, Bytes::len) as u64;
                 self.record.sent.set(self.record.sent.get() + length);
+                if let (Some(capture), Some(piece)) = (&self.record.capture, frame.data_ref()) {
+                    capture.answer_piece(piece);
+                }
             }
             Some(Err(error)) => {
                 self.record.cut.set(true);

@@ -175,6 +175,9 @@ codes! {
     InternalError "internal-error" INTERNAL_SERVER_ERROR Proxy
         "The proxy met a defect of its own on this request; other requests go on."
         "Please report it, with the line of log that says where. The stage may have acted on the request."
+    NotSent "not-sent" CONFLICT Client
+        "The inspector had the request signed for a command that its user copied; it was not sent."
+        "Run the command, or replay the request to send it."
     OutOfFiles "out-of-files" SERVICE_UNAVAILABLE Proxy
         "This process, or the system, has as many files and sockets open as it may, so that there is none for a connection to the stage."
         "Try again; and raise the limit (ulimit -n, LimitNOFILE= of systemd), or lower limits.max_connections."

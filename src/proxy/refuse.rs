@@ -96,6 +96,10 @@ where
             Ok(response) => response,
             Err(refusal) => {
                 metrics::refused(refusal.code as usize);
+                if let Some(capture) = &this.record.capture {
+                    let (code, fault) = (refusal.code.as_str(), refusal.code.fault().as_str());
+                    capture.refused(code, fault, refusal.message(), refusal.hint());
+                }
                 this.record.refusal.set(Some((refusal.code.as_str(), refusal.code.fault().as_str())));
                 if refusal.code.ends_connection() {
                     this.record.ends_connection.set(true);
@@ -278,7 +282,7 @@ mod tests {
                 assert_ne!(request.parts.uri.path(), "/now", "a step that panics at once");
                 last(request, Rc::clone(&go))
             });
-            let caller = Rc::new(Caller { local: None, uid: None, tls: false });
+            let caller = Rc::new(Caller { local: None, uid: None, tls: false, inside: None });
             let mut steps = Record::new(Refuse::new(steps));
             Box::pin(steps.call(Incoming { request, caller, fragment: false }))
         }

@@ -18,14 +18,13 @@ use super::{
     attempt::Answered,
     cookie::{self, bring_home},
     hop_by_hop::remove_hop_by_hop,
-    mask::Mask,
     peek::PeekedBody,
     places::Place,
     refusal::Refusal,
     refuse::ERROR_HEADER,
     stage::Stage,
 };
-use crate::upstream::Cut;
+use crate::{telemetry::Mask, upstream::Cut};
 
 /// API Gateway's own id of a request: REST APIs, then HTTP APIs.
 const GATEWAY_IDS: [HeaderName; 2] =
@@ -80,6 +79,9 @@ impl<F: Future<Output = Result<Answered, Refusal>>> Future for Responding<F> {
 fn respond(answered: Answered) -> Response<MaskedBody> {
     let Answered { response, stage, local_host, local_tls, record, secrets, cross_site, place } = answered;
     let (mut parts, body) = response.into_parts();
+    if let Some(capture) = &record.capture {
+        capture.answer(parts.status, &parts.headers);
+    }
     remove_hop_by_hop(&mut parts.headers);
     // Only the proxy itself says that an answer is its own.
     parts.headers.remove(ERROR_HEADER);

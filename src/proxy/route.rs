@@ -69,6 +69,9 @@ impl Step for Route {
         let _ = received.record.stage.set(Rc::clone(&stage.name));
         let (auth, series) = stage.auth(&path[below..]);
         received.record.series.set(series);
+        if let Some(capture) = &received.record.capture {
+            capture.route(stage.label(&path[below..]));
+        }
         if let Some(why) = stage.unavailable() {
             return Err(Refusal::because(
                 Code::StageUnavailable,

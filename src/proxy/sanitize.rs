@@ -21,7 +21,7 @@
 //!    botocore signs it in capitals, others as it is), a value that is not UTF-8 (400), a value with white space beyond
 //!    spaces and tabs, such as U+00A0 (400; botocore folds it, others do not).
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
@@ -29,6 +29,7 @@ use hyper::body::Incoming as HyperBody;
 
 use super::{
     hop_by_hop::{is_hop_by_hop, named_by_connection},
+    inside::Inside,
     lend::Lent,
     places::Door,
     places::Place,
@@ -65,6 +66,8 @@ pub(super) struct Head {
     pub(super) record: Rc<Record>,
     /// The caller is on this machine: it came over loopback or a Unix socket.
     pub(super) from_here: bool,
+    /// What is known of a request from within this process.
+    pub(super) inside: Option<Arc<Inside>>,
     /// Among the requests under way; taken by `admit`.
     pub(super) place: Option<Place>,
 }
@@ -112,6 +115,7 @@ impl Step for Sanitize {
             local_tls,
             record,
             from_here,
+            inside: received.caller.inside.clone(),
             place: None,
         });
         Ok(Sanitized { head, body, signed_in_pieces })

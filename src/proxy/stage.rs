@@ -23,7 +23,10 @@ use crate::{
     config::{self, Auth, Config},
     credentials::{Clock, Current, CurrentKey, Sources, stamp},
     sigv4::{DateCache, Scope, Signer},
-    telemetry::metrics::{self, Series},
+    telemetry::{
+        exchange,
+        metrics::{self, Series},
+    },
     upstream::{self, Pool, RootError, Roots},
 };
 
@@ -97,6 +100,8 @@ pub(super) struct Stage {
     /// What each rule asks for, and where its requests are counted.
     routes: Vec<(Pattern, Auth, Series)>,
     otherwise: (Auth, Series),
+    /// What is told of a request: for each rule, and at last where none matches.
+    labels: Vec<Arc<exchange::Route>>,
     /// What is lent out, where that is not everything.
     pub(super) rules: Option<Rules>,
     /// How often, where that is limited.
@@ -134,6 +139,12 @@ impl Stage {
                 })
                 .collect(),
             otherwise: (config.default_auth(), metrics::series(&config.name, None)),
+            labels: config
+                .routes
+                .iter()
+                .map(|route| label(config, Some(&route.path), route.auth))
+                .chain([label(config, None, config.default_auth())])
+                .collect(),
             rules: Rules::new(config),
             rate: plan.rate.clone(),
             host: HeaderValue::from_str(config.url.authority.as_str())
@@ -164,12 +175,30 @@ impl Stage {
         }
     }
 
+    /// What is told of a request to this path below the mount.
+    pub(super) fn label(&self, path: &str) -> &Arc<exchange::Route> {
+        let rule = self.routes.iter().position(|(pattern, ..)| pattern.matches(path));
+        &self.labels[rule.unwrap_or(self.routes.len())]
+    }
+
     /// What the path below the mount requires: the first rule that matches, else IAM, with the API key if there is one.
     /// Also where such requests are counted.
     pub(super) fn auth(&self, path: &str) -> (Auth, Series) {
         let rule = self.routes.iter().find(|(pattern, ..)| pattern.matches(path));
         rule.map_or(self.otherwise, |(_, auth, series)| (*auth, *series))
     }
+}
+
+fn label(config: &config::Stage, path: Option<&str>, auth: Auth) -> Arc<exchange::Route> {
+    let scheme = if config.url.tls { "https" } else { "http" };
+    Arc::new(exchange::Route {
+        stage: config.name.as_str().into(),
+        origin: format!("{scheme}://{}", config.url.authority).into(),
+        region: config.region.as_str().into(),
+        service: config.service.as_str().into(),
+        path: path.map(Into::into),
+        auth,
+    })
 }
 
 /// What all workers share of a stage. While this is the same, a worker keeps what it has of the stage.

@@ -247,6 +247,14 @@ impl Held {
     }
 }
 
+/// What time it is, as lines about requests say it.
+pub(super) fn time() -> String {
+    HELD_HERE.with(|held| {
+        held.see_time();
+        held.time.borrow().clone()
+    })
+}
+
 struct JsonLine<'a> {
     out: &'a mut Vec<u8>,
 }

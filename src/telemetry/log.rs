@@ -17,6 +17,7 @@ use super::{
     access::{AccessLayer, Writer},
     record::ACCESS,
     scrub::Scrubbed,
+    show::Blocks,
 };
 use crate::config::{Log, LogFormat};
 
@@ -40,9 +41,16 @@ fn is_below_cap(metadata: &Metadata<'_>) -> bool {
 /// Keeps logging alive; [`Logging::finish`] writes what is still held back.
 pub struct Logging {
     writer: Writer,
+    blocks: Blocks,
 }
 
 impl Logging {
+    /// Where `--show` and `--log-failed` write: between the other lines, in their form.
+    #[must_use]
+    pub fn blocks(&self) -> Blocks {
+        self.blocks.clone()
+    }
+
     /// Writes what is still held back. Each worker has flushed its own lines before it ended.
     pub fn finish(self) {
         self.writer.finish();
@@ -82,7 +90,8 @@ pub fn start(settings: &Log) -> Result<Logging, BadFilter> {
     let diagnostics = diagnostics.with_filter(allowed.and(filter));
 
     tracing_subscriber::registry().with(access).with(diagnostics).init();
-    Ok(Logging { writer })
+    let blocks = Blocks::new(writer.lines(), format, colour);
+    Ok(Logging { writer, blocks })
 }
 
 #[cfg(test)]

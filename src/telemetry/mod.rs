@@ -7,20 +7,28 @@
 //! (`scrub`).
 
 mod access;
+mod capture;
 mod connection;
+pub mod exchange;
 mod log;
+mod mask;
 pub mod metrics;
 mod panics;
 mod phases;
+mod pretty;
 mod record;
 mod scrub;
+mod show;
 
 pub use access::{flush, flush_when_due, lines_dropped};
+pub use capture::{Capture, Watchers};
 pub use connection::{ConnectionEnd, connection_ended};
 pub use log::{BadFilter, Logging, start};
+pub use mask::Mask;
 pub use panics::log_panics;
 pub use phases::Phase;
 pub use record::{ACCESS, Record, RequestId};
 #[cfg(test)]
 pub use scrub::is_hidden;
 pub use scrub::{SHORTEST_HIDDEN, hide};
+pub use show::Blocks;

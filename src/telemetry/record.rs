@@ -11,6 +11,7 @@ use std::{
 use http::{HeaderValue, Method};
 
 use super::{
+    capture::{Capture, Ended},
     metrics::{self, Finished, Series},
     phases::{Phase, Phases},
 };
@@ -19,7 +20,7 @@ use super::{
 pub const ACCESS: &str = "countersign::access";
 
 /// Names a request in its log line and in the body of a refusal.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestId([u8; 16]);
 
 impl RequestId {
@@ -62,6 +63,10 @@ pub struct Record {
     path: Box<str>,
     /// Where its time went; `None` when nobody counts.
     phases: Option<Phases>,
+    /// Whether it is counted.
+    counted: bool,
+    /// What is taken down of it, where somebody wants to see it.
+    pub capture: Option<Box<Capture>>,
     /// Where it is counted.
     pub series: Cell<Series>,
     /// The stage that was chosen.
@@ -85,19 +90,22 @@ pub struct Record {
 }
 
 impl Record {
-    /// Starts the clock.
+    /// Starts the clock. A request that this process makes itself has an id already.
     #[must_use]
-    pub fn start(method: Method, path: &str) -> Self {
+    pub fn start(id: Option<RequestId>, method: Method, path: &str) -> Self {
         let started = Instant::now();
-        let phases = metrics::is_on().then(|| Phases::start(started));
-        if phases.is_some() {
+        let counted = metrics::is_on();
+        let phases = (counted || Capture::is_wanted()).then(|| Phases::start(started));
+        if counted {
             metrics::request_began();
         }
         Self {
             started,
             phases,
+            counted,
+            capture: None,
             series: Cell::default(),
-            id: RequestId::next(),
+            id: id.unwrap_or_else(RequestId::next),
             method,
             path: path.into(),
             stage: OnceCell::new(),
@@ -139,24 +147,26 @@ impl Drop for Record {
         let took = self.phases.as_ref().map(|phases| {
             let end = Instant::now();
             let took = end.saturating_duration_since(self.started);
-            metrics::request_finished(Finished {
-                series: self.series.get(),
-                status: self.status.get(),
-                refused: refused.is_some(),
-                cut: self.cut.get(),
-                received: self.received.get(),
-                sent: self.sent.get(),
-                took,
-                phases: phases.end(end),
-            });
-            took
+            if self.counted {
+                metrics::request_finished(Finished {
+                    series: self.series.get(),
+                    status: self.status.get(),
+                    refused: refused.is_some(),
+                    cut: self.cut.get(),
+                    received: self.received.get(),
+                    sent: self.sent.get(),
+                    took,
+                    phases: phases.end(end),
+                });
+            }
+            (took, end)
         });
         tracing::info!(
             target: ACCESS,
             method = self.method.as_str(),
             path = &*self.path,
             status = u64::from(self.status.get()),
-            micros = took.unwrap_or_else(|| self.started.elapsed()).as_micros() as u64,
+            micros = took.map_or_else(|| self.started.elapsed(), |(took, _)| took).as_micros() as u64,
             stage = self.stage.get().map(|name| &**name),
             refused,
             fault,
@@ -167,6 +177,17 @@ impl Drop for Record {
             request_id = self.id.as_str(),
             gateway_request_id = self.gateway_id.get().and_then(|id| id.to_str().ok()),
         );
+        if let (Some(capture), Some(phases), Some((took, end))) = (self.capture.take(), &self.phases, took) {
+            capture.end(Ended {
+                status: self.status.get(),
+                attempts: self.attempts.get(),
+                sent: self.sent.get(),
+                cut: self.cut.get(),
+                took,
+                phases: phases.end(end),
+                gateway_id: self.gateway_id.get(),
+            });
+        }
     }
 }
 

@@ -42,6 +42,8 @@
 //! | `canary` | no secret comes out in any spelling: logs at trace, answers, pages, help, refused configurations |
 //! | `logs` | one line a request, and no secret at any level |
 //! | `metrics` | every number is right after known traffic, and Prometheus' own parsers read it |
+//! | `inspecting` | who may see the inspector, and that nobody keeps others out of its listener |
+//! | `inspecting_api` | what the inspector shows and does: list, events, state, replay, send, commands, archives; no secret |
 //! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
 //! | `refusals` | every refusal is provoked, and documented |
 //!
@@ -76,6 +78,8 @@ mod floods;
 mod guarding;
 mod headers;
 mod healing;
+mod inspecting;
+mod inspecting_api;
 mod instruments;
 mod lending;
 mod listening_tls;

@@ -327,7 +327,7 @@ fn the_admin_listener_has_the_same_guard() {
 }
 
 /// An address of this machine that is not loopback, where it has one. Nothing is sent to find out.
-fn own_address() -> IpAddr {
+pub fn own_address() -> IpAddr {
     let found = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
         socket.connect("192.0.2.1:9")?;
         socket.local_addr()

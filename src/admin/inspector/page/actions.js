@@ -28,7 +28,7 @@ export const replay = (summary, sent) =>
     const acts = canAct(summary.method);
     if (acts && !(await ask("Send it again?", [
       h("p", {}, h("code", { class: "block" }, `${line(summary.method)} ${line(summary.target)}`)),
-      h("p", {}, `${line(summary.method)} may change something at the stage${summary.stage ? ` ${line(summary.stage)}` : ""}, and it did so once already.`),
+      h("p", {}, `${line(summary.method)} may change something at the stage${summary.stage ? ` ${line(summary.stage)}` : ""} once more.`),
     ], "Send again"))) return;
     const answer = await api.replay(summary.id, acts);
     toast("Sent again");
@@ -49,7 +49,12 @@ export const editAndSend = (id, known, sent) =>
   });
 
 /** @param {string} id */
-export const copyCurl = (id) => trying(async () => copy((await api.curl(id)).command, "curl command"));
+export const copyCurl = (id) =>
+  trying(async () => {
+    const { command, notes } = await api.curl(id);
+    await copy(command, "curl command");
+    for (const note of notes ?? []) toast(note, "note");
+  });
 
 /** @param {string} id */
 export const copySignedCurl = (id) =>
@@ -58,7 +63,9 @@ export const copySignedCurl = (id) =>
       h("p", {}, "The command goes straight to the stage, signed now. It holds the signature, and with it the API key and the session token where the route needs them."),
       h("p", {}, "Whoever has it can send this one request for about five minutes, and has the key and the token for longer. Do not paste it into a chat or a ticket."),
     ], "Copy signed curl"))) return;
-    await copy((await api.signedCurl(id)).command, "Signed curl command");
+    const { command, notes } = await api.signedCurl(id);
+    await copy(command, "Signed curl command");
+    for (const note of notes ?? []) toast(note, "note");
   });
 
 /** @param {() => void} cleared */

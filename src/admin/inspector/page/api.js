@@ -50,7 +50,7 @@ const at = (/** @type {string} */ id) => `exchanges/${encodeURIComponent(id)}`;
  * A page of summaries, oldest first.
  * @param {{after?: number, limit?: number, text?: string}} query
  * @param {AbortSignal} [signal]
- * @returns {Promise<{exchanges: import("./types.js").Summary[], last: number, dropped: number}>}
+ * @returns {Promise<{exchanges: import("./types.js").Summary[], last: number, dropped: number, more: boolean}>}
  */
 export function list(query, signal) {
   const parameters = new URLSearchParams();
@@ -71,9 +71,9 @@ export const clear = () => call("exchanges", { method: "DELETE" });
 export const replay = (id, confirmed) => post(`${at(id)}/replay`, confirmed ? { confirmed } : {});
 /** @param {object} request @returns {Promise<{id: string}>} */
 export const send = (request) => post("send", request);
-/** @param {string} id @returns {Promise<{command: string}>} */
+/** @param {string} id @returns {Promise<{command: string, notes?: string[]}>} */
 export const curl = (id) => call(`${at(id)}/curl`);
-/** @param {string} id @returns {Promise<{command: string, warning?: string}>} */
+/** @param {string} id @returns {Promise<{command: string, notes?: string[]}>} */
 export const signedCurl = (id) => post(`${at(id)}/signed-curl`, { confirmed: true });
 /** @param {string} stage */
 export const login = (stage) => post("login", { stage });

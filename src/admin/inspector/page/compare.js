@@ -82,8 +82,7 @@ const caption = (/** @type {string} */ text) => h("caption", { class: "unseen" }
  * @param {string|null} right
  */
 function headRow(left, right) {
-  const to = (/** @type {string} */ name, /** @type {string} */ way) =>
-    h("th", { scope: "col", colspan: 2 }, name, h("span", { class: "way" }, way));
+  const to = (/** @type {string} */ name, /** @type {string} */ way) => h("th", { scope: "col" }, name, h("span", { class: "way" }, way));
   return h("thead", {}, h("tr", {}, to(left, "client → countersign"), right ? to(right, "countersign → stage") : null));
 }
 
@@ -94,11 +93,11 @@ function headRow(left, right) {
  */
 function startRow(received, sent) {
   const [path, query] = split(received.target);
-  const left = h("td", { colspan: 2, class: "start" }, h("b", {}, line(received.method)), " ", line(path), h("span", { class: "query" }, line(query)), " ", h("span", { class: "quiet-text" }, line(received.version)));
+  const left = h("td", {}, h("b", {}, line(received.method)), " ", line(path), h("span", { class: "query" }, line(query)), " ", h("span", { class: "quiet-text" }, line(received.version)));
   if (!sent) return h("tr", { class: "start" }, left);
   const url = /^([a-z]+:\/\/[^/?#]*)(.*)$/i.exec(sent.url);
   const [outPath, outQuery] = split(url ? url[2] : sent.url);
-  const right = h("td", { colspan: 2, class: "start" }, h("b", {}, line(sent.method)), " ", h("span", { class: "host" }, line(url ? url[1] : "")), line(outPath), h("span", { class: "query" }, line(outQuery)));
+  const right = h("td", {}, h("b", {}, line(sent.method)), " ", h("span", { class: "host" }, line(url ? url[1] : "")), line(outPath), h("span", { class: "query" }, line(outQuery)));
   return h("tr", { class: "start" }, left, right);
 }
 
@@ -108,15 +107,14 @@ function startRow(received, sent) {
  */
 function pairRow(pair, both) {
   const [sign, word] = MARKS[pair.change];
-  const cells = (/** @type {Header|null} */ header, /** @type {boolean} */ marked) =>
+  const cell = (/** @type {Header|null} */ header, /** @type {boolean} */ marked) =>
     header
-      ? [
-          h("td", { class: "name" }, marked && sign ? h("span", { class: "mark", title: word }, sign, h("span", { class: "unseen" }, ` ${word} `)) : null, line(header.name)),
-          h("td", { class: header.hidden ? "value masked" : "value" }, header.hidden ? icon("lock") : null, line(header.value)),
-        ]
-      : [h("td", { class: "gap", colspan: 2 })];
-  const onLeft = pair.change === "removed" || pair.change === "replaced";
-  return h("tr", { class: pair.change }, cells(pair.left, onLeft && !pair.right), both ? cells(pair.right, pair.change !== "same") : null);
+      ? h("td", { class: marked ? "field changed" : "field" },
+          h("span", { class: "mark", title: word || null }, marked ? sign : "", marked ? h("span", { class: "unseen" }, ` ${word} `) : null),
+          h("span", { class: "name" }, line(header.name), ": "),
+          h("span", { class: header.hidden ? "value masked" : "value" }, header.hidden ? icon("lock") : null, line(header.value)))
+      : h("td", { class: "gap" });
+  return h("tr", { class: pair.change }, cell(pair.left, pair.change === "removed"), both ? cell(pair.right, pair.change === "added" || pair.change === "replaced") : null);
 }
 
 /**

@@ -28,13 +28,19 @@ function card(diagnosis) {
     "section",
     { class: "card", "aria-label": "Diagnosis" },
     h("h3", {}, icon("alert"), line(title)),
-    h("p", { class: "reason" }, line(why)),
-    steps?.length ? [h("h4", {}, "What to do"), h("ol", { class: "what-to-do" }, steps.map((step) => h("li", {}, line(step))))] : null,
-    excluded?.length ? [h("h4", {}, "Ruled out"), h("ul", { class: "excluded" }, excluded.map((one) => h("li", {}, line(one))))] : null,
+    h("p", { class: "reason" }, words(why)),
+    steps?.length ? [h("h4", {}, "What to do"), h("ol", { class: "what-to-do" }, steps.map((step) => h("li", {}, words(step))))] : null,
+    excluded?.length ? [h("h4", {}, "Ruled out"), h("ul", { class: "excluded" }, excluded.map((one) => h("li", {}, words(one))))] : null,
     policy ? policyView(policy) : null,
     diff?.length ? diffView(diff) : null,
   );
 }
+
+/**
+ * A sentence, in which backticks set off what is literal.
+ * @param {string} text
+ */
+const words = (text) => line(text).split("`").map((piece, at, all) => (at % 2 && at < all.length - 1 ? h("code", {}, piece) : piece));
 
 /** @param {object} policy */
 function policyView(policy) {

@@ -68,12 +68,12 @@ export const byId = (id) => document.getElementById(id);
 /**
  * Says something for a moment.
  * @param {string} text
- * @param {"done"|"failed"} [kind]
+ * @param {"done"|"note"|"failed"} [kind]
  */
 export function toast(text, kind = "done") {
   const made = h("p", { class: `toast ${kind}` }, text);
   byId("toasts").append(made);
-  setTimeout(() => made.remove(), kind === "failed" ? 9000 : 3500);
+  setTimeout(() => made.remove(), kind === "done" ? 3500 : 9000);
 }
 
 /**

@@ -16,8 +16,8 @@ const OWN = new Set(["host", "content-length", "connection", "transfer-encoding"
  */
 export function edit(detail, sent) {
   const { received, summary } = detail;
-  const kept = received.headers.filter((header) => !header.hidden && !OWN.has(header.name.toLowerCase()));
-  const hidden = received.headers.filter((header) => header.hidden).map((header) => header.name);
+  const kept = received.headers.filter((header) => !OWN.has(header.name.toLowerCase()));
+  const hidden = kept.some((header) => header.hidden);
   const binary = received.body.text === null && received.body.base64 !== null;
   const cut = received.body.kept < received.body.length;
   const methods = METHODS.includes(received.method) ? METHODS : [received.method, ...METHODS];
@@ -41,7 +41,7 @@ export function edit(detail, sent) {
     { class: "edit" },
     h("div", { class: "edit-line" }, h("label", { for: "edit-method" }, "Method", method), h("label", { for: "edit-target", class: "grow" }, "Path and query", target)),
     h("label", { for: "edit-headers" }, "Headers, one a line", headers),
-    h("p", { class: "quiet-text", id: "edit-headers-note" }, "countersign adds host, key, date and signature itself.", hidden.length ? ` Not repeated, because they are secret: ${hidden.join(", ")}.` : ""),
+    h("p", { class: "quiet-text", id: "edit-headers-note" }, "countersign adds host, key, date and signature itself.", hidden ? " A value with •••• is sent as it was, if you leave it so." : ""),
     h("label", { for: "edit-body" }, "Body", body),
     h("p", { class: "quiet-text", id: "edit-body-note" }, bodyNote(received.body, binary, cut)),
     failed,

@@ -104,9 +104,8 @@ export class Filters {
           this.store.again();
           this.told();
         }
-        const last = page.exchanges.at(-1);
-        if (!last || page.exchanges.length < PAGE) break;
-        after = last.sequence;
+        if (!page.more) break;
+        after = page.last;
       }
       this.asked = newest;
     } catch {

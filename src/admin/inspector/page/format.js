@@ -10,7 +10,6 @@ const UNSEEN_IN_LINES = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u
 /** @param {string} character */
 function named(character) {
   const code = character.charCodeAt(0);
-  if (code < 0x20) return String.fromCharCode(0x2400 + code);
   return `‹U+${code.toString(16).toUpperCase().padStart(4, "0")}›`;
 }
 

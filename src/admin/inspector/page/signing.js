@@ -117,7 +117,7 @@ function steps(signing, detail) {
   const lines = (/** @type {import("./types.js").Part[]} */ parts) =>
     h("div", { class: "parts" }, parts.map((one) => {
       const from = one.from ?? SOURCES[/** @type {keyof typeof SOURCES} */ (one.part)] ?? "";
-      return h("div", { class: "part-row" }, part(keysOf(one, signing), one.text ? line(one.text) : "␤", `${line(one.text) || "an empty line"}, from ${from}`), h("span", { class: "from" }, from));
+      return h("div", { class: "part-row" }, part(keysOf(one, signing), one.text ? line(one.text) : h("span", { class: "quiet-text" }, "(empty line)"), `${line(one.text) || "an empty line"}, from ${from}`), h("span", { class: "from" }, from));
     }));
   const { scope } = signing;
   const scopes = /** @type {const} */ ([["date", "day of x-amz-date"], ["region", "of the stage"], ["service", "of the stage"], ["terminator", "always this"]]);

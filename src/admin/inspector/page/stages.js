@@ -81,8 +81,8 @@ export class Stages {
     const offset = stage.clock_offset_seconds ?? 0;
     return h(
       "section",
-      { class: "stage", "aria-label": `Stage ${line(stage.name)}` },
-      h("h3", {}, line(stage.name), h("span", { class: "mount" }, line(stage.mount))),
+      { class: "stage-card", "aria-label": `Stage ${line(stage.name)}` },
+      h("h3", {}, line(stage.name), h("span", { class: "mount" }, line(stage.mount)), stage.read_only ? h("span", { class: "mount" }, "read only") : null),
       h("p", { class: "url" }, line(stage.url)),
       h("dl", { class: "facts" },
         fact("Signs for", [line(stage.region), " · ", line(stage.service)]),
@@ -155,7 +155,7 @@ function history(all) {
   return [
     h("h4", {}, "Refresh history"),
     h("ul", { class: "history" }, all.slice(-12).reverse().map((one) =>
-      h("li", { "data-good": /^(ok|refreshed|success|loaded|renewed)/i.test(one.outcome) ? "yes" : "no" },
+      h("li", { "data-good": one.outcome === "fetched" ? "yes" : "no" },
         h("time", { title: when(one.at) }, clock(one.at)), h("b", {}, line(one.outcome)), one.detail ? h("span", {}, line(one.detail)) : null))),
   ];
 }

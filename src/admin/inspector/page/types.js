@@ -97,6 +97,7 @@
  * @property {string} url
  * @property {string} region
  * @property {string} service
+ * @property {boolean} [read_only]
  * @property {{path: string, auth: string}[]} auth
  * @property {CredentialState|null} credentials
  * @property {{source: string, present: boolean, problem: string|null}|null} api_key
@@ -112,7 +113,7 @@
  * @property {number|null} seconds_left
  * @property {{message: string, hint: string}|null} problem
  * @property {boolean} login a login command is configured
- * @property {{at: string, outcome: string, detail: string|null}[]} history
+ * @property {{at: string, outcome: "fetched"|"hiccup"|"failed", detail: string|null}[]} history oldest first
  */
 
 /**
