@@ -44,6 +44,7 @@
 //! | `metrics` | every number is right after known traffic, and Prometheus' own parsers read it |
 //! | `inspecting` | who may see the inspector, and that nobody keeps others out of its listener |
 //! | `inspecting_api` | what the inspector shows and does: list, events, state, replay, send, commands, archives; no secret |
+//! | `inspector_page` | the inspector's page in a real browser: what it shows and does, and that nothing captured runs in it |
 //! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
 //! | `refusals` | every refusal is provoked, and documented |
 //!
@@ -80,6 +81,7 @@ mod headers;
 mod healing;
 mod inspecting;
 mod inspecting_api;
+mod inspector_page;
 mod instruments;
 mod lending;
 mod listening_tls;
