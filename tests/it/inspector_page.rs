@@ -86,10 +86,19 @@ fn inspect(scene: &Scene, script: &str, differs: bool) -> Browser {
     Browser::start(&format!("inspector/{script}"), given)
 }
 
-/// It comes to its end, and has told so.
+/// It comes to its end, step by step.
 fn ends(browser: Browser) {
-    assert_eq!(browser.saw("done"), true);
+    comes_to(&browser, "done");
     browser.end();
+}
+
+/// It comes to this step; each one before it has as long as any wait.
+fn comes_to(browser: &Browser, step: &str) {
+    for number in 0.. {
+        if browser.saw(&format!("step {number}")) == step {
+            break;
+        }
+    }
 }
 
 #[test]
@@ -105,6 +114,7 @@ fn a_request_opened_shows_what_was_added_and_signed_and_no_secret() {
     let scene = setup().stage_more("[[stage.route]]\npath = \"/open\"\nauth = \"none\"").start(stage);
     let (_, token) = parts(&link(&scene.proxy));
     let browser = inspect(&scene, "opened.mjs", false);
+    comes_to(&browser, "response");
     let leaks = Leaks::of([SECRET, TOKEN, API_KEY, "of the client's own", "session=of the client", &token]);
     for name in ["shown", "told"] {
         let saw = browser.saw(name);
@@ -169,7 +179,7 @@ fn markup_in_what_is_captured_stays_text() {
 fn nothing_opens_without_the_link_and_the_page_says_when_it_is_cut_off() {
     let scene = setup().start(stage);
     let browser = inspect(&scene, "locked.mjs", false);
-    assert_eq!(browser.saw("open"), true);
+    comes_to(&browser, "open");
     assert_eq!(scene.proxy.terminate().code, Some(0));
     ends(browser);
 }

@@ -2,7 +2,7 @@
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { assert, given, inspect, open, paths, send } from "./inspector.mjs";
+import { assert, given, inspect, open, paths, send, step } from "./inspector.mjs";
 
 const axe = readFileSync(createRequire(join(given.packages, "package.json")).resolve("axe-core/axe.min.js"), "utf8");
 
@@ -20,6 +20,7 @@ await inspect(async (page) => {
         .map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.target} ${node.any[0]?.message ?? ""}`).join("; ")}`);
       assert.deepEqual(found, [], `${state}, ${colorScheme}`);
       states += 1;
+      step(`${state}, ${colorScheme}`);
     }
   };
   await page.getByRole("heading", { name: "Waiting for the first request" }).waitFor();

@@ -1,6 +1,6 @@
 // Everything captured is hostile: markup in methods, paths, queries, headers and bodies, of the client and of the stage,
 // is text; nothing of it runs, loads or becomes an element.
-import { assert, inspect, open, row, send } from "./inspector.mjs";
+import { assert, inspect, open, row, send, step } from "./inspector.mjs";
 
 const MARKUP = `"'><img src=x onerror=alert(1)><script>alert(2)</script><svg onload=alert(3)>`;
 
@@ -21,6 +21,7 @@ await inspect(async (page) => {
       for (const name of ["img", "script", "iframe", "object", "embed", "base", "form-action"]) assert.ok(!found.known.includes(name), `${name} in ${target} ${view}`);
       assert.equal(found.text.includes("\u202e"), false, "what turns the direction of text is shown by its number");
       if (view !== "Signature") assert.ok(found.text.includes("onerror=alert(1)"), `${view} shows it as text`);
+      step(`${target} ${view}`);
     }
   }
   // What the form of "edit and send" starts with, and what asks before it is sent again.

@@ -17,14 +17,24 @@ export function inspect(scenario, options = {}) {
     await page.locator("#live[data-state=live]").waitFor();
     assert.equal(new URL(page.url()).search, "", "the token does not stay in the address bar");
     await scenario(page, context);
-    if (!options.cut) assert.deepEqual(await complaints(page), []);
-    tell({ name: "done", saw: true });
+    assert.deepEqual(await complaints(page), []);
+    step("done");
   });
+}
+
+let steps = 0;
+
+/** Tells that the scenario has come this far: the test waits for each step by itself. */
+export function step(name) {
+  tell({ name: `step ${steps}`, saw: name });
+  steps += 1;
 }
 
 /** A page that keeps what the browser complains of. */
 export async function watched(context, { size = { width: 1440, height: 900 }, theme = "light" } = {}) {
   const page = await context.newPage();
+  // Sooner than the test gives up, so that it hears why.
+  page.setDefaultTimeout(40_000);
   await page.setViewportSize(size);
   await page.emulateMedia({ colorScheme: theme });
   page.complaints = [];

@@ -1,5 +1,5 @@
 // The list: what was there before the page, what arrives, filters, pause, clear, keyboard, theme.
-import { assert, inspect, open, paths, row, send } from "./inspector.mjs";
+import { assert, inspect, open, paths, row, send, step } from "./inspector.mjs";
 
 await send("/before");
 await inspect(async (page, context) => {
@@ -42,6 +42,8 @@ await inspect(async (page, context) => {
   await page.getByRole("button", { name: "Show all" }).click();
   await paths(page, 7);
 
+  step("filtered");
+
   // Held back while paused.
   await page.locator("#list").focus();
   await page.keyboard.press("p");
@@ -74,6 +76,8 @@ await inspect(async (page, context) => {
   await page.keyboard.press("Escape");
   await page.keyboard.press("Escape");
   await page.getByRole("heading", { name: "Stages and credentials" }).waitFor();
+
+  step("keyboard");
 
   // Dark and light, remembered.
   const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);

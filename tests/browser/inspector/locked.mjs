@@ -2,7 +2,7 @@
 // says so.
 //
 // given.admin is the admin address' base.
-import { assert, complaints, given, tell, watched } from "./inspector.mjs";
+import { assert, complaints, given, step, watched } from "./inspector.mjs";
 import { run } from "../browser.mjs";
 
 await run(async (context) => {
@@ -32,8 +32,8 @@ await run(async (context) => {
   const [cookie] = await context.cookies();
   assert.deepEqual([cookie.httpOnly, cookie.sameSite], [true, "Strict"]);
   assert.equal(await opened.evaluate(() => document.cookie), "");
-  tell({ name: "open", saw: true });
+  step("open");
   await opened.locator("#live[data-state=cut]").waitFor();
   await opened.getByRole("alert").getByRole("button", { name: "Try now" }).waitFor();
-  tell({ name: "done", saw: true });
+  step("done");
 });

@@ -1,5 +1,5 @@
 // Ten thousand requests: only those in sight are in the document, and everything works as with ten.
-import { assert, inspect, row, rows, send } from "./inspector.mjs";
+import { assert, inspect, row, rows, send, step } from "./inspector.mjs";
 
 const COUNT = 10_000;
 const methods = ["GET", "POST", "PUT"];
@@ -26,6 +26,8 @@ await inspect(async (page) => {
   await fewRows();
   await row(page, `/items/${COUNT - 1}`).waitFor();
 
+  step("imported");
+
   // To the other end, by scrolling and by keyboard, one opened there.
   await list.evaluate((element) => element.scrollTo(0, element.scrollHeight));
   await row(page, "/items/0?").waitFor();
@@ -40,6 +42,8 @@ await inspect(async (page) => {
   await page.locator(".pane-title h2", { hasText: "/items/50?" }).waitFor();
   await fewRows();
 
+  step("moved");
+
   // What arrives does not move what is looked at.
   const sight = () => list.evaluate((element) => {
     const box = element.getBoundingClientRect();
@@ -50,6 +54,8 @@ await inspect(async (page) => {
   await send("/new");
   await has(COUNT + 1);
   assert.equal(await sight(), before);
+
+  step("arrived");
 
   // Filters go through all of them.
   await page.getByRole("button", { name: "5xx", exact: true }).click();

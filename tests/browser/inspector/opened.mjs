@@ -1,6 +1,6 @@
 // One request opened: both sides, the signature step by step, the response, timing, the stages; and all that the page
 // shows and was told, for the test to look for secrets.
-import { assert, inspect, open, send, tell } from "./inspector.mjs";
+import { assert, inspect, open, send, step, tell } from "./inspector.mjs";
 
 await inspect(async (page) => {
   const told = [];
@@ -32,6 +32,8 @@ await inspect(async (page) => {
   await page.locator(".timing .bar span").first().waitFor();
   await keep();
 
+  step("request");
+
   // The signature: a part that is pointed at, or has the focus, lights up where it comes from.
   await page.getByRole("tab", { name: "Signature" }).click();
   const lit = () => page.locator(".sources .lit").allTextContents();
@@ -58,6 +60,8 @@ await inspect(async (page) => {
   assert.equal(await page.locator(".derivation .part-row").count(), 4);
   await keep();
 
+  step("signature");
+
   // The response, by keyboard.
   await page.locator("#list").focus();
   await page.keyboard.press("3");
@@ -74,6 +78,8 @@ await inspect(async (page) => {
   await page.locator("#act-signed-curl").click();
   await page.getByRole("dialog", { name: "Copy a signed command?" }).getByRole("button", { name: "Cancel" }).click();
   assert.equal(await page.evaluate(() => navigator.clipboard.readText()), command, "nothing was signed without a yes");
+
+  step("response");
 
   // The stages.
   await page.keyboard.press("s");
