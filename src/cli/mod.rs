@@ -6,6 +6,7 @@
 
 pub mod completions;
 pub mod demo;
+pub mod explain;
 mod hardening;
 pub mod health;
 mod link;
@@ -56,12 +57,27 @@ Examples:
   countersign run https://api.example.com --region us-west-2 --profile dev --api-key-env ORDERS_API_KEY
   countersign --config orders.toml --stage orders --route '/status=none'";
 
+const EXPLAIN_EXAMPLES: &str = "\
+The request goes through the proxy's own steps with the settings and credentials of `run`, and is not sent. Values of
+headers that hold secrets are masked; the key is never shown; the signature is, being for this one request. The exit code
+is 1 for a request that the proxy would refuse.
+
+Examples:
+  countersign explain GET '/orders?limit=2' https://abc123.execute-api.us-west-2.amazonaws.com/prod
+  countersign explain POST /orders -d @order.json -H 'content-type: application/json' --config orders.toml
+  countersign explain GET /orders/42 --against refused.json
+  countersign explain GET /orders/42 --curl | sh";
+
 /// A command and its arguments.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Take requests and send them on, signed. Its arguments are the settings.
     #[command(skip)]
     Run(Box<Given>),
+
+    /// Show what would be signed and sent. Its arguments are the request and the settings.
+    #[command(skip)]
+    Explain(Box<Given>, Box<explain::Wanted>),
 
     /// Show it working: a gateway that verifies, the proxy before it, and six requests. Needs no AWS account
     #[command(display_order = 1, after_help = "Example:\n  countersign demo --keep --listen 127.0.0.1:8080")]
@@ -150,7 +166,13 @@ pub fn command() -> clap::Command {
         .override_usage("countersign [run] [STAGE_URL] [OPTIONS]")
         .after_help(RUN_EXAMPLES)
         .display_order(0);
-    Root::command().subcommand(config::with_args(run))
+    let explain = clap::Command::new("explain")
+        .about("Show step by step what would be signed and sent for a request, or why a gateway refused it; sends nothing")
+        .override_usage("countersign explain METHOD PATH [STAGE_URL] [OPTIONS]")
+        .after_help(EXPLAIN_EXAMPLES)
+        .display_order(2);
+    let explain = explain::with_args(config::with_args(explain));
+    Root::command().subcommand(config::with_args(run)).subcommand(explain)
 }
 
 /// Reads a command line, its first argument being the program's name, and the environment.
@@ -171,6 +193,12 @@ pub fn parse(
         let (matches, bad) = config::parse_tolerantly(command(), &arguments, Some("run"))?;
         let environment: Vec<_> = environment.into_iter().collect();
         return Ok(Command::Run(Box::new(Given::new(&matches, bad, &environment)?)));
+    }
+    if arguments.get(1).is_some_and(|first| first == "explain") {
+        let (matches, bad) = config::parse_tolerantly(command(), &arguments, Some("explain"))?;
+        let environment: Vec<_> = environment.into_iter().collect();
+        let given = Given::new(&matches, bad, &environment)?;
+        return Ok(Command::Explain(Box::new(given), Box::new(explain::Wanted::new(&matches))));
     }
     Root::from_arg_matches(&command().try_get_matches_from(arguments)?).map(|root| root.command)
 }
@@ -242,7 +270,8 @@ mod tests {
                 seen += 1;
                 let names_a_place = ["-env", "-file", "-command"].iter().any(|end| name.ends_with(end));
                 // A switch; the name of a source; an id that AWS says is no secret.
-                let harmless = ["no-token", "credentials", "role-external-id"].contains(&name);
+                let harmless =
+                    ["no-token", "credentials", "role-external-id", "example-keys"].contains(&name);
                 assert!(names_a_place || harmless, "--{name} of {} may take a secret", command.get_name());
             }
             open.extend(command.get_subcommands_mut().map(|below| below.clone()));

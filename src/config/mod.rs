@@ -32,7 +32,7 @@ use http::{HeaderName, Method, uri::Authority};
 
 pub use error::{Error, Kind, Mistake, Place, Problem, Text};
 pub use generate::{reference, schema};
-pub use given::{API_KEY_VARIABLE, BadValue, Given, TOKEN_VARIABLE, parse_tolerantly, with_args};
+pub use given::{API_KEY_VARIABLE, BadValue, Given, STAGE_URL, TOKEN_VARIABLE, parse_tolerantly, with_args};
 pub use guard::{LONGEST_TOKEN, SHORTEST_TOKEN};
 pub use permissions::Exposed;
 pub use resolve::load;

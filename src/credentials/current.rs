@@ -80,6 +80,18 @@ impl Identity {
         })
     }
 
+    /// The keys of AWS's documentation and of its test suite for Signature Version 4.
+    pub(super) fn example() -> Self {
+        Self {
+            access_key_id: "AKIDEXAMPLE".into(),
+            secret: Secret::new("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
+            session_token: None,
+            expires: None,
+            serial: 0,
+            source: "AWS's example keys".into(),
+        }
+    }
+
     /// Whether the keys are the same, whatever their expiry.
     pub(super) fn same_keys(&self, other: &Self) -> bool {
         self.access_key_id == other.access_key_id

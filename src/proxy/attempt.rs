@@ -11,14 +11,15 @@
 //! Besides, a signed request that the gateway itself refused, because its credentials or its date were no good, is signed
 //! and sent once more when there is something better to sign with ([`mod@super::mend`]): refused, it has not acted.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::{
     api_key::{API_KEY, Keyed},
     forward::forward,
-    identity, inside,
+    identity,
+    inside::{self, Slot},
     mend::{self, Signed, mend},
     peek::PeekedBody,
     places::Place,
@@ -57,7 +58,7 @@ pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
     loop {
         request.head.record.enter(Phase::Sign);
         let (headers, signed) = complete(&mut request).await?;
-        if let Some(slot) = request.head.inside.as_ref().and_then(|inside| inside.only_sign.as_ref()) {
+        if let Some(slot) = only_sign(&request) {
             slot.put(to_copy(&request, headers));
             return Err(Code::NotSent.into());
         }
@@ -136,7 +137,7 @@ async fn complete(request: &mut Keyed) -> Result<(HeaderMap, Option<Signed>), Re
     }
     let identity = stage.credentials.load();
     let Some(identity) = &*identity else { return Err(Code::NoCredentials.into()) };
-    let at = stage.clock.now();
+    let at = only_sign(request).and_then(|slot| slot.at).unwrap_or_else(|| stage.clock.now());
     let signed = Signed { serial: identity.serial, at };
     let headers = sign(request, &stage, identity, at);
     if let Some(capture) = &request.head.record.capture {
@@ -149,9 +150,20 @@ async fn complete(request: &mut Keyed) -> Result<(HeaderMap, Option<Signed>), Re
     Ok((headers, Some(signed)))
 }
 
+/// Where the request is put once it is signed, if it is not to be sent.
+fn only_sign(request: &Keyed) -> Option<&Slot> {
+    request.head.inside.as_ref()?.only_sign.as_deref()
+}
+
 /// What a person takes along instead of having it sent.
 fn to_copy(request: &Keyed, headers: HeaderMap) -> inside::Signed {
     let (head, stage) = (&request.head, &request.head.stage.config);
+    let identity = head.stage.credentials.load();
+    let identity = identity.as_ref().filter(|_| head.auth.signs());
+    let signer = head.stage.signer.borrow();
+    let signing = identity.map(|identity| {
+        Signing::of(signer.canonical_request().text(), signer.string_to_sign(), &identity.access_key_id)
+    });
     let scheme = if stage.url.tls { "https" } else { "http" };
     inside::Signed {
         method: head.method.clone(),
@@ -160,6 +172,10 @@ fn to_copy(request: &Keyed, headers: HeaderMap) -> inside::Signed {
         headers,
         connect_to: stage.connect_to.clone(),
         ca_bundle: stage.ca_bundle.clone(),
+        stage: stage.name.clone(),
+        auth: head.auth,
+        signing,
+        credentials: identity.map(|identity| (Arc::clone(&identity.source), identity.expires)),
     }
 }
 

@@ -43,6 +43,7 @@ mod pattern;
 mod peek;
 mod peer;
 mod places;
+mod prepare;
 mod rate;
 mod readings;
 mod record;
@@ -66,6 +67,7 @@ use tower::{Service, ServiceBuilder, layer::layer_fn, service_fn, util::option_l
 
 pub use inside::{Closed, Entry, Inside, Signed, Slot};
 pub use live::Live;
+pub use prepare::{Prepared, Refused, prepare};
 pub use record::{AnswerOut, Caller, Incoming};
 pub use refusal::{Code, Fault, Refusal, reference};
 pub use rules::{NotLent, is_lent};

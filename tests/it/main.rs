@@ -41,6 +41,7 @@
 //! | `process` | start, listeners, what is no request, health, drain and end |
 //! | `canary` | no secret comes out in any spelling: logs at trace, answers, pages, help, refused configurations |
 //! | `logs` | one line a request, and no secret at any level |
+//! | `showing` | `--show` and `--log-failed`: readable, harmless, without secrets, and nothing is held up |
 //! | `metrics` | every number is right after known traffic, and Prometheus' own parsers read it |
 //! | `inspecting` | who may see the inspector, and that nobody keeps others out of its listener |
 //! | `inspecting_api` | what the inspector shows and does: list, events, state, replay, send, commands, archives; no secret |
@@ -97,6 +98,7 @@ mod reload;
 mod resources;
 mod responses;
 mod secrets;
+mod showing;
 mod slow;
 mod smuggling;
 mod soak;

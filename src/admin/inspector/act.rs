@@ -4,17 +4,18 @@ use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
-    Inspector, bad_request, curl, har, no_such,
+    Inspector, bad_request, har, no_such,
     send::{NotSent, Outgoing, may_act},
 };
 use crate::{
     admin::answer::{Answer, explained, json as answer_json},
+    curl,
     proxy::{Inside, Slot},
     telemetry::{
         RequestId,
@@ -149,7 +150,7 @@ impl Inspector {
         for field in &detail.received.headers {
             let value = field.value.text();
             match field.name.as_str() {
-                name if is_framing(name) => {}
+                name if curl::is_framing(name) => {}
                 "host" if value == own_host => {}
                 name if field.hidden => notes.push(format!("without {name}, whose value is hidden")),
                 name => request.headers.push((name, value.as_bytes())),
@@ -209,33 +210,12 @@ impl Inspector {
             });
             return explained(StatusCode::CONFLICT, "not-signed", &message, &hint);
         };
-        let connect_to = signed.connect_to.as_ref().map(|(host, port)| match host.contains(':') {
-            true => format!("::[{host}]:{port}"),
-            false => format!("::{host}:{port}"),
-        });
-        let bundle = signed.ca_bundle.as_ref().map(|path| path.display().to_string());
-        let mut request = curl::Request {
-            method: signed.method.as_str(),
-            base: &signed.base,
-            target: signed.target.as_bytes(),
-            headers: Vec::new(),
-            body: exchange.received.body.exposed(),
-            options: Vec::new(),
-            from_variables: Vec::new(),
-        };
-        request.options.extend(connect_to.as_deref().map(|to| ("--connect-to", to)));
-        request.options.extend(bundle.as_deref().map(|file| ("--cacert", file)));
-        for (name, value) in &signed.headers {
-            // The host stands in the URL, and is signed as it stands there.
-            if !is_framing(name.as_str()) && *name != header::HOST {
-                request.headers.push((name.as_str(), value.as_bytes()));
-            }
-        }
+        let command = signed.command(exchange.received.body.exposed());
         let notes = [
             "for one use: API Gateway takes the signature for five minutes",
             "it holds a signature, and the API key and session token if there are any: do not share it",
         ];
-        answer_json(StatusCode::OK, json!({ "command": curl::command(&request), "notes": notes }).to_string())
+        answer_json(StatusCode::OK, json!({ "command": command, "notes": notes }).to_string())
     }
 }
 
@@ -311,14 +291,6 @@ fn unhidden(exchange: &Exchange, detail: &Detail, name: &str, value: &str) -> Op
     let fields = detail.received.headers.iter().filter(|field| field.name == name);
     let mut pairs = fields.zip(values);
     pairs.find(|(field, _)| field.hidden && field.value.text() == value).map(|(_, bytes)| bytes.to_vec())
-}
-
-/// What curl makes by itself.
-fn is_framing(name: &str) -> bool {
-    matches!(
-        name,
-        "content-length" | "connection" | "transfer-encoding" | "expect" | "te" | "keep-alive" | "upgrade"
-    )
 }
 
 fn confirm(what: &str) -> Answer {

@@ -19,13 +19,11 @@
 //! | `state` | credentials, keys, stages; the login |
 //! | `act` | sent again, changed and sent, copied as a command |
 //! | `send` | how a request gets into the proxy |
-//! | `curl` | a request as a command |
 //! | `har` | exchanges of and for other tools |
 //! | `diagnosis` | why a gateway refused |
 
 mod act;
 mod assets;
-mod curl;
 mod diagnosis;
 mod events;
 mod exchanges;

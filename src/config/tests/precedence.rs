@@ -333,7 +333,7 @@ fn the_defaults_are_the_documented_ones() {
     let shown = format!("{:?} {:?} {} {:?}", config.listen, config.admin, config.workers, config.log);
     assert_eq!(
         shown,
-        "[Tcp(127.0.0.1:8080)] Some(127.0.0.1:8081) 1 Log { format: None, filter: \"info\", access: true }"
+        "[Tcp(127.0.0.1:8080)] Some(127.0.0.1:8081) 1 Log { format: None, filter: \"info\", access: true, failed: false, show: false }"
     );
     assert_eq!(limits.max_in_flight, 10_000);
     let stage = &config.stages[0];

@@ -1,16 +1,17 @@
 //! What was signed, and how: the canonical request and the string to sign, part by part.
 
 use serde::Serialize;
-use zeroize::Zeroizing;
 
 use super::{
+    Headers,
     headers::{self, is_hidden},
     secrets::Secrets,
+    wiped::Wiped,
 };
 
 /// The inputs of a signature, kept with the secrets that are in them.
 pub struct Signing {
-    canonical_request: Zeroizing<Vec<u8>>,
+    canonical_request: Wiped,
     string_to_sign: Box<str>,
     access_key_id: Box<str>,
 }
@@ -81,7 +82,7 @@ impl Signing {
     #[must_use]
     pub fn of(canonical_request: &[u8], string_to_sign: &str, access_key_id: &str) -> Self {
         Self {
-            canonical_request: Zeroizing::new(canonical_request.to_vec()),
+            canonical_request: Wiped::of(&[canonical_request]),
             string_to_sign: string_to_sign.into(),
             access_key_id: access_key_id.into(),
         }
@@ -105,7 +106,16 @@ impl Signing {
         &self.access_key_id
     }
 
-    /// `signature` is the whole `authorization` value that was sent.
+    /// All that may be seen of it. `headers` are those that were sent: the signature is `authorization`'s, and what they
+    /// hold in secret is masked wherever it stands.
+    #[must_use]
+    pub fn shown(&self, headers: &Headers) -> SigningView {
+        let authorization = headers.iter().find(|(name, _)| *name == "authorization");
+        let secrets = Secrets::in_use_and_in([headers].into_iter());
+        self.view(authorization.map_or(b"", |(_, value)| value), &secrets)
+    }
+
+    /// `authorization` is the whole value that was sent.
     pub(super) fn view(&self, authorization: &[u8], secrets: &Secrets) -> SigningView {
         let canonical = String::from_utf8_lossy(&self.canonical_request);
         let lines: Vec<&str> = canonical.split('\n').collect();

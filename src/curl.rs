@@ -15,23 +15,36 @@
 use std::fmt::Write as _;
 
 /// What a command is made of.
-pub(super) struct Request<'a> {
-    pub(super) method: &'a str,
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// `GET`
+    pub method: &'a str,
     /// `http://localhost:8080`, without a path.
-    pub(super) base: &'a str,
+    pub base: &'a str,
     /// As it is sent: `/path?query`, or another form of a target.
-    pub(super) target: &'a [u8],
+    pub target: &'a [u8],
     /// Without those that curl makes by itself.
-    pub(super) headers: Vec<(&'a str, &'a [u8])>,
-    pub(super) body: &'a [u8],
+    pub headers: Vec<(&'a str, &'a [u8])>,
+    /// Empty for none.
+    pub body: &'a [u8],
     /// More of curl's options, each with a value.
-    pub(super) options: Vec<(&'a str, &'a str)>,
+    pub options: Vec<(&'a str, &'a str)>,
     /// Headers whose value a variable of the shell holds.
-    pub(super) from_variables: Vec<(&'a str, &'a str)>,
+    pub from_variables: Vec<(&'a str, &'a str)>,
+}
+
+/// Headers that curl makes by itself.
+#[must_use]
+pub fn is_framing(name: &str) -> bool {
+    matches!(
+        name,
+        "content-length" | "connection" | "transfer-encoding" | "expect" | "te" | "keep-alive" | "upgrade"
+    )
 }
 
 /// The command, of one line where nothing has more.
-pub(super) fn command(request: &Request<'_>) -> String {
+#[must_use]
+pub fn command(request: &Request<'_>) -> String {
     let mut out = String::new();
     let needs_pipe = !request.body.is_empty() && !is_shown(request.body, true);
     if needs_pipe {
@@ -91,7 +104,8 @@ fn option(out: &mut String, name: &str, value: &[u8]) {
 }
 
 /// One word of a shell's, whatever these bytes are. They do not end with a line's end, which the shell would drop.
-pub(super) fn word(bytes: &[u8]) -> String {
+#[must_use]
+pub fn word(bytes: &[u8]) -> String {
     if is_shown(bytes, false) { quoted(bytes) } else { format!("\"$(printf '{}')\"", octal(bytes)) }
 }
 
