@@ -5,7 +5,7 @@
 //! Each request is made from a number (`agreement/generate.rs`), `COUNTERSIGN_SEED` for the first, one more for the next,
 //! so a failure names a seed with which it comes again alone. Batches keep memory bounded however many there are.
 
-mod generate;
+pub(crate) mod generate;
 mod judge;
 
 use std::{

@@ -47,6 +47,7 @@
 //! | `inspecting_api` | what the inspector shows and does: list, events, state, replay, send, commands, archives; no secret |
 //! | `inspector_page` | the inspector's page in a real browser: what it shows and does, and that nothing captured runs in it |
 //! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
+//! | `explaining` | `explain` says what the proxy does: AWS's vectors, botocore and the proxy itself agree; what a refusal differs in |
 //! | `refusals` | every refusal is provoked, and documented |
 //!
 //! `support` is what they share: it starts programs, plays the stage and the client, and speaks with the verifiers.
@@ -75,6 +76,7 @@ mod credentials;
 mod daemon;
 mod demo;
 mod draining;
+mod explaining;
 mod faults;
 mod floods;
 mod guarding;
