@@ -47,6 +47,7 @@
 //! | `metrics` | every number is right after known traffic, and Prometheus' own parsers read it |
 //! | `inspecting` | who may see the inspector, and that nobody keeps others out of its listener |
 //! | `inspecting_api` | what the inspector shows and does: list, events, state, replay, send, commands, archives; no secret |
+//! | `inspector_page` | the inspector's page in a real browser: what it shows and does, and that nothing captured runs in it |
 //! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
 //! | `explaining` | `explain` says what the proxy does: AWS's vectors, botocore and the proxy itself agree; what a refusal differs in |
 //! | `refusals` | every refusal is provoked, and documented |
@@ -86,6 +87,7 @@ mod headers;
 mod healing;
 mod inspecting;
 mod inspecting_api;
+mod inspector_page;
 mod instruments;
 mod lending;
 mod listening_tls;

@@ -15,8 +15,45 @@ struct Asset {
 const PAGE: Asset =
     Asset { name: "", kind: "text/html; charset=utf-8", text: include_str!("page/index.html") };
 
-/// What the page names. Anybody may read it: it is in the public repository.
-const ASSETS: &[Asset] = &[];
+const STYLE: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// A file of the page's folder.
+macro_rules! file {
+    ($name:literal, $kind:ident) => {
+        Asset { name: $name, kind: $kind, text: include_str!(concat!("page/", $name)) }
+    };
+}
+
+/// What the page names, all that is beside it. Anybody may read it: it is in the public repository.
+const ASSETS: &[Asset] = &[
+    file!("actions.js", SCRIPT),
+    file!("api.js", SCRIPT),
+    file!("body.js", SCRIPT),
+    file!("compare.js", SCRIPT),
+    file!("detail.css", STYLE),
+    file!("detail.js", SCRIPT),
+    file!("diagnosis.js", SCRIPT),
+    file!("dialogs.js", SCRIPT),
+    file!("dom.js", SCRIPT),
+    file!("edit.js", SCRIPT),
+    file!("filters.js", SCRIPT),
+    file!("format.js", SCRIPT),
+    file!("json.js", SCRIPT),
+    file!("keys.js", SCRIPT),
+    file!("list.css", STYLE),
+    file!("list.js", SCRIPT),
+    file!("main.js", SCRIPT),
+    file!("panels.css", STYLE),
+    file!("signing.js", SCRIPT),
+    file!("stages.js", SCRIPT),
+    file!("store.js", SCRIPT),
+    file!("stream.js", SCRIPT),
+    file!("style.css", STYLE),
+    file!("theme.js", SCRIPT),
+    file!("timing.js", SCRIPT),
+    file!("types.js", SCRIPT),
+];
 
 /// What is shown to whoever has no session.
 const LOCKED: &str = include_str!("page/locked.html");
