@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
@@ -91,7 +91,7 @@ impl Inspector {
             return confirm(&format!("{} may change something.", outgoing.method));
         }
         let id = RequestId::next();
-        match self.hand_in(outgoing, Inside { id: id.clone(), replay_of, only_sign: None }, || {}) {
+        match self.hand_in(outgoing, Inside { id: id.clone(), replay_of, only_sign: None }, |_| {}) {
             Ok(()) => answer_json(StatusCode::ACCEPTED, json!({ "id": id.as_str() }).to_string()),
             Err(refused) => refused,
         }
@@ -101,7 +101,7 @@ impl Inspector {
         &self,
         outgoing: Outgoing,
         inside: Inside,
-        done: impl FnOnce() + 'static,
+        done: impl FnOnce(Vec<u8>) + 'static,
     ) -> Result<(), Answer> {
         let token = match self.health.token() {
             None => None,
@@ -192,22 +192,25 @@ impl Inspector {
             replay_of: Some(id.to_owned()),
             only_sign: Some(Arc::clone(&slot)),
         };
-        let (own, (done, ended)) = (inside.id.clone(), oneshot::channel());
-        let signed = move || {
+        let (done, ended) = oneshot::channel();
+        let signed = move |answer: Vec<u8>| {
             // Who waits may have given up.
-            let _ = done.send(());
+            let _ = done.send(answer);
         };
         if let Err(refused) = self.hand_in(outgoing, inside, signed) {
             return refused;
         }
-        let _ended = timeout(SIGN_WAIT, ended).await;
+        let answer = timeout(SIGN_WAIT, ended).await;
         let Some(signed) = slot.take() else {
-            let refusal = self.hub.find(own.as_str()).and_then(|exchange| {
-                exchange.refusal.as_ref().map(|refusal| (refusal.message.clone(), refusal.hint.clone()))
-            });
-            let (message, hint) = refusal.unwrap_or_else(|| {
-                ("The proxy did not sign it.".into(), "Send the request, and see what it says.".into())
-            });
+            // The proxy's own refusal says why.
+            let refusal: Value = answer
+                .ok()
+                .and_then(Result::ok)
+                .and_then(|answer| serde_json::from_slice(&answer).ok())
+                .unwrap_or_default();
+            let text = |name: &str, otherwise| refusal[name].as_str().unwrap_or(otherwise).to_owned();
+            let message = text("message", "The proxy did not sign it.");
+            let hint = text("hint", "Send the request, and see what it says.");
             return explained(StatusCode::CONFLICT, "not-signed", &message, &hint);
         };
         let command = signed.command(exchange.received.body.exposed());

@@ -1,10 +1,14 @@
 //! A browser's part with the inspector: opens the link, keeps the cookie, asks the API, follows the events.
 
-use std::{collections::VecDeque, fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{
+    collections::VecDeque, fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::PathBuf,
+    time::Instant,
+};
 
 use serde_json::Value;
 
 use super::{
+    PATIENCE,
     client::{Answer, Ask, Client, Via},
     process::Countersign,
 };
@@ -125,8 +129,13 @@ pub struct Events {
 
 impl Events {
     /// The next event, whenever it comes.
+    ///
+    /// # Panics
+    /// When none comes for long: what keeps the stream alive is no event.
     pub fn next(&mut self) -> Event {
+        let deadline = Instant::now() + PATIENCE;
         loop {
+            assert!(Instant::now() < deadline, "no event came");
             if let Some(event) = self.events.pop_front() {
                 return event;
             }
@@ -146,9 +155,14 @@ impl Events {
     }
 
     /// The next event of this name; others are passed over.
+    ///
+    /// # Panics
+    /// When none comes for long.
     pub fn next_of(&mut self, name: &str) -> Event {
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let event = self.next();
+            assert!(Instant::now() < deadline, "no {name} came: {event:?}");
             if event.name == name {
                 return event;
             }
