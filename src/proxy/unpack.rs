@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn each_coding_however_it_is_cut() {
-        let long: Vec<u8> = (0..20_000u32).flat_map(|number| number.to_be_bytes()).collect();
+        let long: Vec<u8> = (0..20_000u32).flat_map(u32::to_be_bytes).collect();
         for text in [&b"x"[..], b"{\"message\":\"The request signature ...\"}", &long] {
             for (coding, packed) in all(text) {
                 assert_eq!(unpacked(coding, &[&packed]).unwrap(), text, "{coding}");
