@@ -119,7 +119,7 @@ impl Crowd {
             watch.ends_for(cause);
             if watch.is_in_head() {
                 watch.give_way();
-                // That is done at once, unless the client takes nothing.
+                // That is done at once; here is what holds if it were not.
                 tokio::task::spawn_local(async move {
                     tokio::time::sleep(FLUSH).await;
                     task.abort();

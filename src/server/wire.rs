@@ -225,7 +225,10 @@ impl Wire {
             self.own = Some(Own { bytes: own_answer(refusal), written: 0, claimed: None });
         }
         let written = self.poll_own(cx);
-        ready!(self.unless_stalled(cx, written))?;
+        // Whoever takes nothing keeps nobody out.
+        if written.is_ready() || !self.watch.gives_way() {
+            ready!(self.unless_stalled(cx, written))?;
+        }
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
