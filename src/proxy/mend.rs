@@ -11,7 +11,7 @@ use http::{HeaderName, Method, Response, StatusCode, header};
 
 use super::{
     heal::{Meaning, meaning},
-    peek::{PeekedBody, is_plain},
+    peek::{self, PeekedBody},
     sanitize::Head,
 };
 
@@ -52,12 +52,11 @@ pub(super) async fn mend(
     if kind.is_none() && !json {
         return Some(answer);
     }
-    let plain = is_plain(&answer);
     let (parts, body) = answer.into_parts();
     let (body, read) = body.look().await;
     let answer = Response::from_parts(parts, body);
     let Some(body) = read else { return Some(answer) };
-    let mended = match meaning(kind.as_deref(), if plain { &body } else { &[] }) {
+    let mended = match meaning(kind.as_deref(), &peek::text(answer.headers(), &body)) {
         Meaning::ExpiredToken | Meaning::UnknownKey => {
             newer_credentials(head, signed.serial, kind.is_some()).await
         }

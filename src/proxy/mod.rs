@@ -60,6 +60,7 @@ mod step;
 mod target;
 mod token;
 mod turn;
+mod unpack;
 
 use std::{convert::Infallible, rc::Rc};
 

@@ -155,10 +155,6 @@ fn answer(refusal: &Refusal, request_id: &str, bodiless: bool) -> Response<Answe
 }
 
 /// The body of an answer: the stage's, or one of the proxy's own.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large one is the usual one, and a box would cost each answer"
-)]
 pub enum AnswerBody {
     /// As it comes from the stage.
     Stage(MaskedBody),

@@ -2,7 +2,8 @@
 //! passed on as the gateway said it, with one line of log. Mostly before the gateway that verifies.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -17,6 +18,7 @@ use countersign::demo::{
     refusal::Refusal,
     verify::Account,
 };
+use flate2::{Compression, write::GzEncoder};
 use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
 
 use crate::support::{
@@ -316,6 +318,20 @@ fn without_a_body_the_type_tells() {
         assert_eq!(scene.ask(via, &Ask::new("HEAD", "/a")).status, 200);
         assert_eq!(scene.origin.take().len(), 2);
     }
+}
+
+#[test]
+fn a_compressed_refusal_tells_as_much() {
+    let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+    packer.write_all(EXPIRED.as_bytes()).unwrap();
+    let packed = packer.finish().unwrap();
+    let scene = refusing(move || {
+        let fields = [("content-type", "application/json"), ("content-encoding", "gzip")];
+        (answer("403 Forbidden", &fields, &packed), Then::Keep)
+    });
+    let ask = Ask::new("GET", "/a").header("accept-encoding", "gzip");
+    assert_eq!(scene.ask(Via::Http1, &ask).status, 200);
+    assert_eq!(scene.origin.take().len(), 2);
 }
 
 #[test]
