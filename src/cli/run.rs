@@ -94,7 +94,14 @@ pub fn run(given: Given, config: Config) -> Result<ExitCode, RunError> {
     if logging.terminal().is_none() {
         Cautions::of(&config).log();
     }
+    let traces = telemetry::start_traces(config.otlp.as_ref()).unwrap_or_else(|error| {
+        tracing::warn!("{error}");
+        None
+    });
     let served = serve(given, &Arc::new(config), inherited, files, logging.terminal());
+    if let Some(traces) = traces {
+        traces.finish();
+    }
     logging.finish();
     served
 }

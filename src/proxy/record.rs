@@ -83,7 +83,8 @@ where
         let Incoming { request, caller, fragment } = incoming;
         let (parts, body) = request.into_parts();
         let id = telemetry::RequestId::of(&parts.headers);
-        let record = Rc::new(telemetry::Record::start(parts.method.clone(), parts.uri.path(), id));
+        let trace = telemetry::Trace::begin(&parts.method, &parts.headers);
+        let record = Rc::new(telemetry::Record::start(parts.method.clone(), parts.uri.path(), id, trace));
         record.lines.set(self.quiet.lines(&parts.method, parts.uri.path()));
         let received =
             Received { parts: Box::new(parts), body, caller, fragment, record: Rc::clone(&record) };

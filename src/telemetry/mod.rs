@@ -10,18 +10,24 @@ mod access;
 mod connection;
 mod log;
 pub mod metrics;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod panics;
 mod phases;
 mod record;
 mod request_id;
 mod sample;
 mod scrub;
+#[cfg_attr(not(feature = "otlp"), path = "trace_off.rs")]
+mod trace;
 
 #[cfg(test)]
 pub(crate) use access::turn_on;
 pub use access::{flush, flush_when_due, lines_dropped};
 pub use connection::{ConnectionEnd, connection_ended};
 pub use log::{BadFilter, Logging, Terminal, start};
+#[cfg(feature = "otlp")]
+pub use otlp::{Traces, TracesError, start_traces};
 pub use panics::log_panics;
 pub use phases::Phase;
 pub use record::{ACCESS, Record, SignedWith};
@@ -30,3 +36,6 @@ pub use sample::Lines;
 #[cfg(test)]
 pub use scrub::is_hidden;
 pub use scrub::{SHORTEST_HIDDEN, hide};
+pub use trace::Trace;
+#[cfg(not(feature = "otlp"))]
+pub use trace::{Traces, TracesError, start_traces};

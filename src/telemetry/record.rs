@@ -17,6 +17,7 @@ use super::{
     phases::{Phase, Phases},
     request_id::RequestId,
     sample::Lines,
+    trace::Trace,
 };
 use crate::config::Auth;
 
@@ -47,6 +48,8 @@ pub struct Record {
     method: Method,
     /// A copy: the request's own is a slice of the buffer that it was read into.
     path: Box<str>,
+    /// Its span, where traces are exported.
+    trace: Option<Box<Trace>>,
     /// Where its time went; `None` when nobody counts.
     phases: Option<Phases>,
     /// Where it is counted.
@@ -78,16 +81,17 @@ pub struct Record {
 impl Record {
     /// Starts the clock.
     #[must_use]
-    pub fn start(method: Method, path: &str, id: RequestId) -> Self {
+    pub fn start(method: Method, path: &str, id: RequestId, trace: Option<Box<Trace>>) -> Self {
         let started = Instant::now();
         let (counted, logged) = (metrics::is_on(), access::is_on());
-        let phases = (counted || logged).then(|| Phases::start(started));
+        let phases = (counted || logged || trace.is_some()).then(|| Phases::start(started));
         if counted {
             metrics::request_began();
         }
         Self {
             started,
             logged,
+            trace,
             lines: Cell::default(),
             phases,
             series: Cell::default(),
@@ -114,10 +118,16 @@ impl Record {
         &self.id
     }
 
-    /// Whether anybody reads what is only for the log.
+    /// Whether anybody reads what is only for the log and for traces.
     #[must_use]
     pub const fn is_logged(&self) -> bool {
-        self.logged
+        self.logged || self.trace.is_some()
+    }
+
+    /// Its span, where traces are exported.
+    #[must_use]
+    pub fn trace(&self) -> Option<&Trace> {
+        self.trace.as_deref()
     }
 
     /// The next phase begins.
@@ -148,10 +158,70 @@ impl Record {
     }
 }
 
+impl Record {
+    /// Ends the span, if there is one: its trace's id. Names follow OpenTelemetry's semantic conventions for HTTP, and
+    /// `countersign.` where those have none.
+    #[cfg(feature = "otlp")]
+    fn end_trace(&mut self, phases: &Phases, signed_with: Option<&SignedWith>) -> Option<String> {
+        let mut trace = *self.trace.take()?;
+        let id = trace.id();
+        if !trace.is_recorded() {
+            return Some(id);
+        }
+        let (status, refused) = (self.status.get(), self.refusal.get());
+        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        trace.tell("http.request.method", self.method.as_str().to_owned());
+        trace.tell("url.path", self.path.to_string());
+        trace.tell("http.request.body.size", number(self.received.get()));
+        trace.tell("http.response.body.size", number(self.sent.get()));
+        if status > 0 {
+            trace.tell("http.response.status_code", i64::from(status));
+        }
+        if let Some(stage) = self.stage.get() {
+            trace.tell("countersign.stage", stage.to_string());
+        }
+        let mut name = self.method.as_str().to_owned();
+        if let Some((route, auth)) = self.route.get() {
+            trace.tell("http.route", route.to_string());
+            trace.tell("countersign.auth", auth.as_str());
+            name = format!("{name} {route}");
+        }
+        if let Some((code, fault)) = refused {
+            trace.tell("countersign.refused", code);
+            trace.tell("countersign.fault", fault);
+        }
+        trace.tell("countersign.attempts", i64::from(self.attempts.get()));
+        for (phase, took) in phases.all() {
+            trace.tell(phase.attribute(), took.as_micros() as i64);
+        }
+        if let Some(with) = signed_with {
+            trace.tell("countersign.credentials", with.source.to_string());
+            trace.tell("countersign.access_key", with.access_key.to_string());
+        }
+        trace.tell("countersign.request_id", self.id.as_str().to_owned());
+        if let Some(id) = self.gateway_id.get().and_then(|id| id.to_str().ok()) {
+            trace.tell("aws.request_id", id.to_owned());
+        }
+        let error = match (status, refused) {
+            _ if self.cut.get() => Some("cut".into()),
+            (500.., Some((code, _))) => Some(code.into()),
+            (500.., None) => Some(status.to_string().into()),
+            _ => None,
+        };
+        trace.end(name, error);
+        Some(id)
+    }
+
+    #[cfg(not(feature = "otlp"))]
+    const fn end_trace(&self, _: &Phases, _: Option<&SignedWith>) -> Option<String> {
+        None
+    }
+}
+
 impl Drop for Record {
     fn drop(&mut self) {
         // Nobody counts and nobody writes.
-        let Some(phases) = &self.phases else { return };
+        let Some(phases) = self.phases.take() else { return };
         let end = Instant::now();
         let whole = end.saturating_duration_since(self.started);
         phases.end(end);
@@ -167,11 +237,12 @@ impl Drop for Record {
             phases: phases.all(),
         });
         let level = self.level();
+        let signed_with = self.signed_with.take();
+        let trace_id = self.end_trace(&phases, signed_with.as_deref());
         if !self.logged || (level == Level::INFO && !self.lines.get().has_this_one()) {
             return;
         }
         let micros = |phase| phases.took(phase).map(|took| took.as_micros() as u64);
-        let signed_with = self.signed_with.take();
         // A level is part of the place where an event is made, so each has its own.
         macro_rules! line {
             ($level:expr) => {
@@ -200,6 +271,7 @@ impl Drop for Record {
                     credentials = signed_with.as_ref().map(|with| &*with.source),
                     access_key = signed_with.as_ref().map(|with| &*with.access_key),
                     request_id = self.id.as_str(),
+                    trace_id = trace_id.as_deref(),
                     gateway_request_id = self.gateway_id.get().and_then(|id| id.to_str().ok()),
                 )
             };

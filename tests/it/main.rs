@@ -43,6 +43,7 @@
 //! | `greeting` | what a person sees on a terminal: what it will do, and what will fail |
 //! | `logs` | one line a request, and no secret at any level |
 //! | `metrics` | every number is right after known traffic, and Prometheus' own parsers read it |
+//! | `tracing` | spans reach a collector, join the client's trace, and hold no secret |
 //! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
 //! | `refusals` | every refusal is provoked, and documented |
 //!
@@ -99,5 +100,6 @@ mod soak;
 mod sockets;
 mod target;
 mod tokens;
+mod tracing;
 mod upstream;
 mod vectors;
