@@ -37,7 +37,7 @@ pub struct SignedWith {
     pub serial: u64,
 }
 
-/// One request, as far as it is known. It holds no header but the gateway's id, no body and no query.
+/// One request, as far as it is known. It holds no header but ids, no body and no query.
 pub struct Record {
     started: Instant,
     /// Whether it may be written down.
