@@ -100,7 +100,14 @@ pub fn run(given: Given, config: Config) -> Result<ExitCode, RunError> {
         .enabled
         .then(|| Hub::new(usize::try_from(config.inspector.buffer).unwrap_or(usize::MAX)));
     let watchers = Watchers { hub, blocks: Some(logging.blocks()) };
+    let traces = telemetry::start_traces(config.otlp.as_ref()).unwrap_or_else(|error| {
+        tracing::warn!("{error}");
+        None
+    });
     let served = serve(given, &Arc::new(config), watchers, inherited, files, logging.terminal());
+    if let Some(traces) = traces {
+        traces.finish();
+    }
     logging.finish();
     served
 }

@@ -72,6 +72,8 @@ pub struct Config {
     pub inspector: Inspector,
     /// What is logged and how.
     pub log: Log,
+    /// Where traces go; `None` is where the standard variables say.
+    pub otlp: Option<OtlpEndpoint>,
     /// At least one; mounts are distinct.
     pub stages: Vec<Stage>,
     /// The file that was read, if any: what a reload reads again.
@@ -185,6 +187,15 @@ pub struct Log {
     pub quiet: Vec<LendRule>,
     /// The share of successful requests that get one: 0 to 1.
     pub sample: f64,
+}
+
+/// Where traces go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OtlpEndpoint {
+    /// Nowhere, whatever the standard variables say.
+    Off,
+    /// A collector's base URL, without a slash at its end.
+    At(String),
 }
 
 /// How a line of log is written.

@@ -34,6 +34,7 @@ impl Config {
         keep(&mut self.log.format, &running.log.format, "log.format", &mut kept);
         keep(&mut self.log.filter, &running.log.filter, "log.filter", &mut kept);
         keep(&mut self.log.access, &running.log.access, "log.access", &mut kept);
+        keep(&mut self.otlp, &running.otlp, "otlp.endpoint", &mut kept);
         if self.tls.is_some() != running.tls.is_some() {
             self.tls.clone_from(&running.tls);
             kept.push("tls");
@@ -83,6 +84,7 @@ mod tests {
             ("log.format = \"json\"", "log.format"),
             ("log.filter = \"debug\"", "log.filter"),
             ("log.access = false", "log.access"),
+            ("otlp.endpoint = \"off\"", "otlp.endpoint"),
         ] {
             let mut new = config(top);
             let kept = new.keep_of(&running);

@@ -116,6 +116,7 @@ pub(super) fn resolve(given: &Given, file: Option<File>) -> Result<Config, Error
             quiet: settings.log.quiet,
             sample: settings.log.sample.0,
         },
+        otlp: settings.otlp.endpoint,
         stages,
         file: None,
     })

@@ -15,7 +15,7 @@ use confique::Layer as _;
 use schemars::JsonSchema;
 
 use super::{
-    Auth, CredentialSource, LendRule, Listen, LocalTls, LogFormat, Retry, StageUrl,
+    Auth, CredentialSource, LendRule, Listen, LocalTls, LogFormat, OtlpEndpoint, Retry, StageUrl,
     values::{
         Admin, AllowedHost, AllowedOrigin, CommandLine, Count, HostPort, Lifetime, Mount, OneOrMany, Rate,
         Region, SessionTags, Share, SignedHeader, Size, SocketMode, TurnWait, Uid, Wait, one_or_many, secret,
@@ -120,6 +120,12 @@ pub struct Settings {
     #[config(layer_attr(command(flatten)))]
     #[config(layer_attr(schemars(default = "LogLayer::empty")))]
     pub log: LogSettings,
+
+    /// Where traces go.
+    #[config(nested)]
+    #[config(layer_attr(command(flatten)))]
+    #[config(layer_attr(schemars(default = "OtlpLayer::empty")))]
+    pub otlp: OtlpSettings,
 
     /// The stages, one `[[stage]]` table each.
     #[config(default = [])]
@@ -358,6 +364,21 @@ pub struct LogSettings {
     #[config(default = 1)]
     #[config(layer_attr(arg(id = "log.sample", long = "log-sample", value_name = "SHARE")))]
     pub sample: Share,
+}
+
+/// Where traces go.
+#[derive(Debug, Clone, confique::Config)]
+#[config(layer_attr(derive(Debug, Clone, clap::Args, JsonSchema)))]
+#[config(layer_attr(serde(deny_unknown_fields)))]
+#[config(layer_attr(schemars(rename = "Otlp")))]
+#[config(layer_attr(command(next_help_heading = "Traces")))]
+pub struct OtlpSettings {
+    /// A collector that takes OTLP over HTTP as protobuf, `http://localhost:4318`; or `off`.
+    ///
+    /// Each request is a span there; docs/tracing.md has what it says. Without this setting the variables
+    /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` and `OTEL_EXPORTER_OTLP_ENDPOINT` decide.
+    #[config(layer_attr(arg(id = "otlp.endpoint", long = "otlp-endpoint", value_name = "URL")))]
+    pub endpoint: Option<OtlpEndpoint>,
 }
 
 /// One API Gateway stage, or other AWS service, and where it appears locally.
@@ -688,6 +709,7 @@ type GuardLayer = <GuardSettings as confique::Config>::Layer;
 type LimitLayer = <LimitSettings as confique::Config>::Layer;
 type InspectorLayer = <InspectorSettings as confique::Config>::Layer;
 type LogLayer = <LogSettings as confique::Config>::Layer;
+type OtlpLayer = <OtlpSettings as confique::Config>::Layer;
 type RateLimitLayer = <RateLimitSettings as confique::Config>::Layer;
 type RoleLayer = <RoleSettings as confique::Config>::Layer;
 type TimeoutLayer = <TimeoutSettings as confique::Config>::Layer;

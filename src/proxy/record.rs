@@ -98,7 +98,8 @@ where
         let (parts, body) = request.into_parts();
         let inside = caller.inside.as_deref();
         let id = inside.map_or_else(|| RequestId::of(&parts.headers), |inside| inside.id.clone());
-        let mut record = telemetry::Record::start(parts.method.clone(), parts.uri.path(), id);
+        let trace = telemetry::Trace::begin(&parts.method, &parts.headers);
+        let mut record = telemetry::Record::start(parts.method.clone(), parts.uri.path(), id, trace);
         record.lines.set(self.quiet.lines(&parts.method, parts.uri.path()));
         if Capture::is_wanted() {
             record.capture = take_down(record.id(), &parts, inside);

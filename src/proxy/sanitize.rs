@@ -104,6 +104,9 @@ impl Step for Sanitize {
         if self.tells_id {
             parts.headers.insert(REQUEST_ID, received.record.id().value());
         }
+        if let Some(trace) = received.record.trace() {
+            trace.inject(&mut parts.headers);
+        }
         if self.door.is_crowded() {
             let_go_of_the_buffer(&mut parts.headers, &mut local_host);
         }

@@ -225,7 +225,7 @@ impl<S: Subscriber> Layer<S> for AccessLayer {
             let time = held.time.borrow();
             match self.format {
                 LogFormat::Json => {
-                    let mut line = JsonLine::start(&mut lines, &time, millis, event.metadata().level());
+                    let mut line = JsonLine::start(&mut lines, &time, millis, *event.metadata().level());
                     event.record(&mut line);
                     line.end();
                 }

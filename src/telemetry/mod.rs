@@ -13,6 +13,8 @@ pub mod exchange;
 mod log;
 mod mask;
 pub mod metrics;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod panics;
 mod phases;
 mod pretty;
@@ -21,6 +23,8 @@ mod request_id;
 mod sample;
 mod scrub;
 mod show;
+#[cfg_attr(not(feature = "otlp"), path = "trace_off.rs")]
+mod trace;
 
 #[cfg(test)]
 pub(crate) use access::turn_on;
@@ -29,6 +33,8 @@ pub use capture::{Capture, Watchers};
 pub use connection::{ConnectionEnd, connection_ended};
 pub use log::{BadFilter, Logging, Terminal, start};
 pub use mask::Mask;
+#[cfg(feature = "otlp")]
+pub use otlp::{Traces, TracesError, start_traces};
 pub use panics::log_panics;
 pub use phases::Phase;
 pub use record::{ACCESS, Record, SignedWith};
@@ -38,3 +44,6 @@ pub use sample::Lines;
 pub use scrub::is_hidden;
 pub use scrub::{SHORTEST_HIDDEN, hide};
 pub use show::Blocks;
+pub use trace::Trace;
+#[cfg(not(feature = "otlp"))]
+pub use trace::{Traces, TracesError, start_traces};

@@ -41,6 +41,21 @@ impl Phase {
     }
 }
 
+#[cfg(feature = "otlp")]
+impl Phase {
+    /// As traces call it: microseconds.
+    pub(super) const fn attribute(self) -> &'static str {
+        match self {
+            Self::Receive => "countersign.receive_micros",
+            Self::Queue => "countersign.queue_micros",
+            Self::Sign => "countersign.sign_micros",
+            Self::Connect => "countersign.connect_micros",
+            Self::FirstByte => "countersign.first_byte_micros",
+            Self::Answer => "countersign.answer_micros",
+        }
+    }
+}
+
 /// How long a request was in each phase.
 #[derive(Debug)]
 pub(super) struct Phases {

@@ -18,6 +18,7 @@ use super::{
     phases::{Phase, Phases},
     request_id::RequestId,
     sample::Lines,
+    trace::Trace,
 };
 use crate::config::Auth;
 
@@ -37,7 +38,7 @@ pub struct SignedWith {
     pub serial: u64,
 }
 
-/// One request, as far as it is known. It holds no header but the gateway's id, no body and no query.
+/// One request, as far as it is known. It holds no header but ids, no body and no query.
 pub struct Record {
     started: Instant,
     /// Whether it may be written down.
@@ -48,6 +49,8 @@ pub struct Record {
     method: Method,
     /// A copy: the request's own is a slice of the buffer that it was read into.
     path: Box<str>,
+    /// Its span, where traces are exported.
+    trace: Option<Box<Trace>>,
     /// Where its time went; `None` when nobody counts.
     phases: Option<Phases>,
     /// What is taken down of it, where somebody wants to see it.
@@ -81,16 +84,18 @@ pub struct Record {
 impl Record {
     /// Starts the clock. A request that this process makes itself has an id already.
     #[must_use]
-    pub fn start(method: Method, path: &str, id: RequestId) -> Self {
+    pub fn start(method: Method, path: &str, id: RequestId, trace: Option<Box<Trace>>) -> Self {
         let started = Instant::now();
         let (counted, logged) = (metrics::is_on(), access::is_on());
-        let phases = (counted || logged || Capture::is_wanted()).then(|| Phases::start(started));
+        let wanted = counted || logged || trace.is_some() || Capture::is_wanted();
+        let phases = wanted.then(|| Phases::start(started));
         if counted {
             metrics::request_began();
         }
         Self {
             started,
             logged,
+            trace,
             lines: Cell::default(),
             phases,
             capture: None,
@@ -118,10 +123,16 @@ impl Record {
         &self.id
     }
 
-    /// Whether anybody reads what is only for the log.
+    /// Whether anybody reads what is only for the log and for traces.
     #[must_use]
     pub const fn is_logged(&self) -> bool {
-        self.logged
+        self.logged || self.trace.is_some()
+    }
+
+    /// Its span, where traces are exported.
+    #[must_use]
+    pub fn trace(&self) -> Option<&Trace> {
+        self.trace.as_deref()
     }
 
     /// The next phase begins.
@@ -152,25 +163,87 @@ impl Record {
     }
 }
 
+impl Record {
+    /// Ends the span, if there is one: its trace's id. Names follow OpenTelemetry's semantic conventions for HTTP, and
+    /// `countersign.` where those have none.
+    #[cfg(feature = "otlp")]
+    fn end_trace(&mut self, phases: &Phases, signed_with: Option<&SignedWith>) -> Option<String> {
+        let mut trace = *self.trace.take()?;
+        let id = trace.id();
+        if !trace.is_recorded() {
+            return Some(id);
+        }
+        let (status, refused) = (self.status.get(), self.refusal.get());
+        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        trace.tell("http.request.method", self.method.as_str().to_owned());
+        trace.tell("url.path", self.path.to_string());
+        trace.tell("http.request.body.size", number(self.received.get()));
+        trace.tell("http.response.body.size", number(self.sent.get()));
+        if status > 0 {
+            trace.tell("http.response.status_code", i64::from(status));
+        }
+        if let Some(stage) = self.stage.get() {
+            trace.tell("countersign.stage", stage.to_string());
+        }
+        let mut name = self.method.as_str().to_owned();
+        if let Some((route, auth)) = self.route.get() {
+            trace.tell("http.route", route.to_string());
+            trace.tell("countersign.auth", auth.as_str());
+            name = format!("{name} {route}");
+        }
+        if let Some((code, fault)) = refused {
+            trace.tell("countersign.refused", code);
+            trace.tell("countersign.fault", fault);
+        }
+        trace.tell("countersign.attempts", i64::from(self.attempts.get()));
+        for (phase, took) in phases.all() {
+            trace.tell(phase.attribute(), took.as_micros() as i64);
+        }
+        if let Some(with) = signed_with {
+            trace.tell("countersign.credentials", with.source.to_string());
+            trace.tell("countersign.access_key", with.access_key.to_string());
+        }
+        trace.tell("countersign.request_id", self.id.as_str().to_owned());
+        if let Some(id) = self.gateway_id.get().and_then(|id| id.to_str().ok()) {
+            trace.tell("aws.request_id", id.to_owned());
+        }
+        let error = match (status, refused) {
+            _ if self.cut.get() => Some("cut".into()),
+            (500.., Some((code, _))) => Some(code.into()),
+            (500.., None) => Some(status.to_string().into()),
+            _ => None,
+        };
+        trace.end(name, error);
+        Some(id)
+    }
+
+    #[cfg(not(feature = "otlp"))]
+    const fn end_trace(&self, _: &Phases, _: Option<&SignedWith>) -> Option<String> {
+        None
+    }
+}
+
 impl Drop for Record {
     fn drop(&mut self) {
         // Nobody counts and nobody writes.
-        let Some(phases) = &self.phases else { return };
+        let Some(phases) = self.phases.take() else { return };
         let end = Instant::now();
         let whole = end.saturating_duration_since(self.started);
         phases.end(end);
-        let (refused, fault) = self.refusal.get().unzip();
+        let refused = self.refusal.get().is_some();
         metrics::request_finished(Finished {
             series: self.series.get(),
             status: self.status.get(),
-            refused: refused.is_some(),
+            refused,
             cut: self.cut.get(),
             received: self.received.get(),
             sent: self.sent.get(),
             took: whole,
             phases: phases.all(),
         });
-        self.log(phases, whole, refused, fault);
+        let signed_with = self.signed_with.take();
+        let trace_id = self.end_trace(&phases, signed_with.as_deref());
+        self.log(&phases, whole, signed_with.as_deref(), trace_id.as_deref());
         if let Some(capture) = self.capture.take() {
             capture.end(Ended {
                 status: self.status.get(),
@@ -191,15 +264,15 @@ impl Record {
         &self,
         phases: &Phases,
         whole: Duration,
-        refused: Option<&'static str>,
-        fault: Option<&'static str>,
+        signed_with: Option<&SignedWith>,
+        trace_id: Option<&str>,
     ) {
         let level = self.level();
+        let (refused, fault) = self.refusal.get().unzip();
         if !self.logged || (level == Level::INFO && !self.lines.get().has_this_one()) {
             return;
         }
         let micros = |phase| phases.took(phase).map(|took| took.as_micros() as u64);
-        let signed_with = self.signed_with.take();
         // A level is part of the place where an event is made, so each has its own.
         macro_rules! line {
             ($level:expr) => {
@@ -225,9 +298,10 @@ impl Record {
                     connect_micros = micros(Phase::Connect),
                     first_byte_micros = micros(Phase::FirstByte),
                     answer_micros = micros(Phase::Answer),
-                    credentials = signed_with.as_ref().map(|with| &*with.source),
-                    access_key = signed_with.as_ref().map(|with| &*with.access_key),
+                    credentials = signed_with.map(|with| &*with.source),
+                    access_key = signed_with.map(|with| &*with.access_key),
                     request_id = self.id.as_str(),
+                    trace_id,
                     gateway_request_id = self.gateway_id.get().and_then(|id| id.to_str().ok()),
                 )
             };

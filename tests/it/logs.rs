@@ -84,16 +84,19 @@ fn documented() -> BTreeMap<String, String> {
 
 #[test]
 fn every_field_that_comes_out_is_documented_and_every_documented_one_comes_out() {
-    let scene = Setup::new().api_key().stage_more("rate_limit = { rate = \"50/s\", burst = 1 }").start(
-        |request, reply| {
+    let scene = Setup::new()
+        // A trace has an id, whether or not anybody takes it.
+        .top("otlp.endpoint = \"http://127.0.0.1:9\"")
+        .api_key()
+        .stage_more("rate_limit = { rate = \"1/s\", burst = 1, wait = \"10s\" }")
+        .start(|request, reply| {
             if request.target() == b"/prod/cut" {
                 reply.send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort")?;
                 return Ok(Then::Close);
             }
             reply.send(answer("200 OK", &[("x-amzn-RequestId", "3f2a-1")], "fine"))?;
             Ok(Then::Keep)
-        },
-    );
+        });
     let mut seen = BTreeMap::new();
     let mut see = |event: Value| {
         for (name, value) in event.as_object().expect("an object") {

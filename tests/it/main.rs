@@ -48,6 +48,7 @@
 //! | `inspecting` | who may see the inspector, and that nobody keeps others out of its listener |
 //! | `inspecting_api` | what the inspector shows and does: list, events, state, replay, send, commands, archives; no secret |
 //! | `inspector_page` | the inspector's page in a real browser: what it shows and does, and that nothing captured runs in it |
+//! | `tracing` | spans reach a collector, join the client's trace, and hold no secret |
 //! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
 //! | `explaining` | `explain` says what the proxy does: AWS's vectors, botocore and the proxy itself agree; what a refusal differs in |
 //! | `refusals` | every refusal is provoked, and documented |
@@ -111,5 +112,6 @@ mod soak;
 mod sockets;
 mod target;
 mod tokens;
+mod tracing;
 mod upstream;
 mod vectors;

@@ -81,6 +81,7 @@ fn rows() -> Vec<Row> {
         row!("log.access", "false", "true", "false", "", |c| c.log.access.to_string(), "false"),
         row!("log.quiet", "GET /a,GET|HEAD /b/*", "* /c", r#"["GET /d"]"#, "", |c| c.log.quiet.iter().map(|rule| format!("{rule};")).collect(), "GET /a;GET|HEAD /b/*;"),
         row!("log.sample", "1/10", "20%", "0.5", "", |c| c.log.sample.to_string(), "0.1"),
+        row!("otlp.endpoint", "http://localhost:4318/", "off", r#""https://a.example""#, "", |c| format!("{:?}", c.otlp), r#"Some(At("http://localhost:4318"))"#),
         row!("stage.name", "a", "b", r#""c""#, WITH_REGION, |c| c.stages[0].name.clone(), "a"),
         row!("stage.url", "https://a.example.com", "https://b.example.com", r#""https://c.example.com""#, "[[stage]]\nregion = \"us-west-2\"\n", |c| c.stages[0].url.host.clone(), "a.example.com"),
         row!("stage.mount", "/a/", "/b", r#""/c""#, WITH_REGION, |c| c.stages[0].mount.clone(), "/a"),

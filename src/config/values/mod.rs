@@ -8,6 +8,7 @@ mod amount;
 mod local_tls;
 mod name;
 mod origin;
+mod otlp;
 mod rate;
 mod rule;
 mod share;
@@ -32,7 +33,9 @@ pub(super) use rule::{is_ambiguous, wrong_pattern};
 pub use share::Share;
 pub use tags::SessionTags;
 
-use super::{Auth, CredentialSource, LendRule, Listen, LogFormat, Retry, StageUrl, error::Mistake};
+use super::{
+    Auth, CredentialSource, LendRule, Listen, LogFormat, OtlpEndpoint, Retry, StageUrl, error::Mistake,
+};
 use crate::secret::Secret;
 
 /// A kind of value that is written as text.
@@ -116,6 +119,7 @@ written!(
     HostPort,
     Lifetime,
     Mount,
+    OtlpEndpoint,
     Rate,
     Region,
     Share,

@@ -14,7 +14,7 @@ pub(super) struct JsonLine<'a> {
 
 impl<'a> JsonLine<'a> {
     /// `time` is date and time of day, to the second.
-    pub(super) fn start(out: &'a mut Vec<u8>, time: &str, millis: u32, level: &Level) -> Self {
+    pub(super) fn start(out: &'a mut Vec<u8>, time: &str, millis: u32, level: Level) -> Self {
         out.extend_from_slice(br#"{"timestamp":""#);
         out.extend_from_slice(time.as_bytes());
         let digit = |of: u32| b'0' + (millis / of % 10) as u8;

@@ -152,7 +152,7 @@ impl fmt::Display for Bytes {
 
 #[cfg(test)]
 mod tests {
-    use super::TextLine;
+    use super::{TextLine, is_shown};
 
     fn line(line: &mut TextLine, colour: bool) -> String {
         let mut out = Vec::new();
@@ -206,6 +206,14 @@ mod tests {
             "03:04:05.007  502 GET     /orders/1                                    12.3 s     1.2 kB  orders  \
              refused=upstream-broken  attempts=2  first_byte=12.0s  id=0123456789abcdef\n"
         );
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_not_shown() {
+        let shown = |text: &str| text.chars().map(|c| if is_shown(c) { c } else { '.' }).collect::<String>();
+        assert_eq!(shown("/a\x1b[31mb\r\n\u{9b}c\u{7f}"), "/a.[31mb...c.");
+        assert_eq!(shown("/\u{202e}gpj.exe\u{2066}\u{200f}\u{2028}"), "/.gpj.exe...");
+        assert_eq!(shown("/bücher/日本/…"), "/bücher/日本/…");
     }
 
     #[test]
