@@ -11,7 +11,7 @@ use crate::support::{
 
 /// The command that puts another one on a terminal.
 fn terminal() -> Vec<String> {
-    let script = root().join("tests/python/terminal.py");
+    let script = root().join("tests/python/on_terminal.py");
     [environment("verify", "python"), script].map(|path| path.display().to_string()).to_vec()
 }
 
