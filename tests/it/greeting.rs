@@ -11,7 +11,7 @@ use crate::support::{
 
 /// The command that puts another one on a terminal.
 fn terminal() -> Vec<String> {
-    let script = root().join("tests/python/terminal.py");
+    let script = root().join("tests/python/on_terminal.py");
     [environment("verify", "python"), script].map(|path| path.display().to_string()).to_vec()
 }
 
@@ -73,7 +73,10 @@ countersign VERSION
   signs      nothing: no route asks for it
 
 ";
-    assert_eq!(greeting, expected);
+    // In one piece; what other threads have to say may come behind it.
+    assert!(greeting.starts_with(expected), "{greeting}");
+    let rest = &greeting[expected.len()..];
+    assert!(rest.lines().all(|line| line.contains(" INFO ")), "{greeting}");
     for secret in [SECRET, TOKEN, API_KEY, "\x1b"] {
         assert!(!text.contains(secret), "{text}");
     }

@@ -54,8 +54,11 @@ fn status_headers_and_body_pass_as_they_are() {
     for via in Via::ALL {
         let answer = scene.ask(via, &Ask::new("GET", "/a"));
         assert_eq!((answer.status, answer.body.as_slice()), (200, &b"\x1f\x8b\x00\xff"[..]));
-        let fields: Vec<_> =
+        let mut fields: Vec<_> =
             answer.head.fields.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+        // Nothing is put in but the request's id.
+        let id = fields.pop().expect("there are some");
+        assert_eq!((id.0, id.1.len()), ("x-request-id", 16));
         let expected: [(&str, &[u8]); 13] = [
             ("content-type", b"text/plain"),
             ("x-repeat", b"2"),

@@ -1,6 +1,6 @@
 """Runs a command on a terminal of its own, as a person would, and gives what it shows there to standard output.
 
-    terminal.py COMMAND ARGUMENT...
+    on_terminal.py COMMAND ARGUMENT...
 
 SIGTERM goes on to the command; the exit code is the command's.
 """
