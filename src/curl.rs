@@ -135,10 +135,9 @@ const fn is_unseen(c: char) -> bool {
 fn octal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut out, byte| {
         match byte {
-            // A digit would be read as part of an escape before it; letters and these marks never are.
-            b'a'..=b'z' | b'A'..=b'Z' | b'/' | b':' | b'.' | b'-' | b'_' | b'=' => {
-                out.push(char::from(*byte))
-            }
+            // A digit would be read as part of an escape before it, and a hyphen at the beginning as an option of printf's;
+            // letters and these marks never are.
+            b'a'..=b'z' | b'A'..=b'Z' | b'/' | b':' | b'.' | b'_' | b'=' => out.push(char::from(*byte)),
             _ => {
                 let _ = write!(out, "\\{byte:03o}");
             }
@@ -296,6 +295,8 @@ mod tests {
         assert_faithful("OPTIONS", b"*", b"\xff\xfe'", b"\x00\x01\xff@");
         assert_faithful("PUT", b"/\xff?a=[1]&b={2}/../c", b"", b"@file");
         assert_faithful("HEAD", b"/a", b"x", b"");
+        // bash's printf has an option that sets a variable.
+        assert_faithful("PUT", b"/a", b"-v\x01PATH", b"-v\xffPATH");
     }
 
     #[test]

@@ -103,8 +103,7 @@ impl Step for Sanitize {
             let_go_of_the_buffer(&mut parts.headers, &mut local_host);
         }
         let (method, headers, record) = (parts.method, parts.headers, received.record);
-        // What reaches a loopback address of this machine came from this machine.
-        let from_here = received.caller.local.is_none_or(|local| local.to_canonical().is_loopback());
+        let from_here = received.caller.is_here();
         let head = Box::new(Head {
             method,
             target,
