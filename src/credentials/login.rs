@@ -5,8 +5,9 @@
 //! the proxy's standard error, where the address to open is read; a login that comes about by other means ends it.
 //!
 //! Several sources may have the same command, as two roles over one profile do: one session is over for all of them, and
-//! one login is what they get. Or a person asks for it at the inspector ([`ByHand`]): then it is run whatever is held, one
-//! at a time.
+//! one login is what they get.
+//!
+//! Or a person asks for it at the inspector ([`ByHand`]): then it is run whatever is held, one at a time.
 
 use std::{
     sync::{
@@ -25,29 +26,6 @@ use super::{
 
 /// A person has to find the window, the password and the second factor.
 const LIMIT: Duration = Duration::from_secs(600);
-
-/// What all sources with one command share.
-#[derive(Debug, Default)]
-pub(super) struct Flight {
-    running: AtomicBool,
-    /// Whether it was begun since one of them last had good credentials.
-    tried: AtomicBool,
-}
-
-impl Flight {
-    fn is_running(&self) -> bool {
-        self.running.load(Ordering::Acquire)
-    }
-}
-
-/// A flight that ends with this value.
-struct Running(Arc<Flight>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.running.store(false, Ordering::Release);
-    }
-}
 
 /// No login is begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -100,6 +78,29 @@ impl ByHand {
     }
 }
 
+/// What all sources with one command share.
+#[derive(Debug, Default)]
+pub(super) struct Flight {
+    running: AtomicBool,
+    /// Whether it was begun since one of them last had good credentials.
+    tried: AtomicBool,
+}
+
+impl Flight {
+    fn is_running(&self) -> bool {
+        self.running.load(Ordering::Acquire)
+    }
+}
+
+/// A flight that ends with this value.
+struct Running(Arc<Flight>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.store(false, Ordering::Release);
+    }
+}
+
 /// The command of one source, and what became of it.
 #[derive(Debug)]
 pub(super) struct Login {
@@ -121,11 +122,11 @@ impl Login {
     }
 
     /// Whether there is a command.
-    pub const fn has_command(&self) -> bool {
+    pub const fn is_configured(&self) -> bool {
         !self.words.is_empty()
     }
 
-    /// Whether the command runs, for this source or another.
+    /// Whether the command runs, for this source or for another with the same.
     pub fn is_running(&self) -> bool {
         self.flight.is_running()
     }
@@ -165,9 +166,11 @@ impl Login {
         true
     }
 
-    /// Begins because a person asked for it, unless it runs.
+    /// Begins because a person asked for it, or waits for the one that runs.
     pub fn begin_by_hand(&mut self, source: String) {
-        if !self.is_running() {
+        if self.flight.is_running() {
+            self.joined = true;
+        } else {
             self.by_hand = true;
             self.start(source, "a login was asked for and is begun");
         }

@@ -149,14 +149,6 @@ impl Sources {
         current
     }
 
-    /// What has a person log in for this source. Sources with one command share a flight of it.
-    fn login(&self, wanted: &config::Credentials) -> Login {
-        let words = wanted.login_command.clone().unwrap_or_default();
-        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        let flight = Arc::clone(flights.entry(words.clone()).or_default());
-        Login::new(words, flight)
-    }
-
     /// Has these sources hold the keys of AWS's documentation, and asks nobody. They open nothing.
     pub fn hold_examples<'a>(&self, wanted: impl IntoIterator<Item = &'a config::Credentials>) {
         let mut identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
@@ -166,6 +158,14 @@ impl Sources {
             let nothing = self.handle.spawn(std::future::ready(())).abort_handle();
             identities.insert(wanted.clone(), (current, nothing));
         }
+    }
+
+    /// What has a person log in for this source. Sources with one command share a flight of it.
+    fn login(&self, wanted: &config::Credentials) -> Login {
+        let words = wanted.login_command.clone().unwrap_or_default();
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        let flight = Arc::clone(flights.entry(words.clone()).or_default());
+        Login::new(words, flight)
     }
 
     /// Every source that was started, with its name. Two that differ in what the name does not tell share one.

@@ -98,7 +98,7 @@ pub(super) struct Refresher {
 impl Refresher {
     pub fn new(source: Source, environment: &Environment, current: Arc<Current>, login: Login) -> Self {
         let watch = Watch::new(environment);
-        if login.has_command() {
+        if login.is_configured() {
             current.by_hand.allow();
         }
         Self {

@@ -213,7 +213,12 @@ mod tests {
             (Some("fe80::1"), false),
             (Some("2001:db8::1"), false),
         ] {
-            let caller = Caller { local: local.map(|local| local.parse().unwrap()), uid: None, tls: false };
+            let caller = Caller {
+                local: local.map(|local| local.parse().unwrap()),
+                uid: None,
+                tls: false,
+                inside: None,
+            };
             assert_eq!(caller.is_here(), here, "{local:?}");
         }
     }

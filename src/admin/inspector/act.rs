@@ -29,6 +29,9 @@ const SIGN_WAIT: Duration = Duration::from_secs(60);
 /// The variable that a command takes the callers' token from.
 const TOKEN_VARIABLE: &str = "COUNTERSIGN_TOKEN";
 
+/// The answer in place of what was asked for; boxed, as it is large.
+type Refused = Box<Answer>;
+
 /// A body of `replay` and `signed-curl`.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -67,7 +70,7 @@ impl Inspector {
         let Some(exchange) = self.hub.find(id) else { return no_such("There is no such exchange.") };
         match repeated(&exchange) {
             Ok(outgoing) => self.dispatch(outgoing, Some(id.to_owned()), confirmation.confirmed),
-            Err(refused) => refused,
+            Err(refused) => *refused,
         }
     }
 
@@ -82,7 +85,7 @@ impl Inspector {
         };
         match restored(&edited, original.as_deref()) {
             Ok(outgoing) => self.dispatch(outgoing, edited.replay_of, edited.confirmed),
-            Err(refused) => refused,
+            Err(refused) => *refused,
         }
     }
 
@@ -93,7 +96,7 @@ impl Inspector {
         let id = RequestId::next();
         match self.hand_in(outgoing, Inside { id: id.clone(), replay_of, only_sign: None }, |_| {}) {
             Ok(()) => answer_json(StatusCode::ACCEPTED, json!({ "id": id.as_str() }).to_string()),
-            Err(refused) => refused,
+            Err(refused) => *refused,
         }
     }
 
@@ -102,27 +105,23 @@ impl Inspector {
         outgoing: Outgoing,
         inside: Inside,
         done: impl FnOnce(Vec<u8>) + 'static,
-    ) -> Result<(), Answer> {
-        let token = match self.health.token() {
-            None => None,
-            Some(token) => match token.load().as_deref() {
-                Some(token) => Some(token.clone()),
-                // The proxy refuses the request, and says why.
-                None => None,
-            },
-        };
+    ) -> Result<(), Refused> {
+        // Where it is not known the proxy refuses the request, and says why.
+        let token = self.health.token().and_then(|token| token.load().as_deref().cloned());
         let Some(reach) = self.reach.get() else {
-            return Err(stopping("The proxy does not serve yet."));
+            return Err(stopping("The proxy does not serve yet.").into());
         };
-        self.sender.send(&reach.entry, outgoing, token.as_ref(), inside, done).map_err(|not| match not {
-            NotSent::Malformed(what) => bad_request(&what),
-            NotSent::Busy => explained(
-                StatusCode::TOO_MANY_REQUESTS,
-                "busy",
-                &not.to_string(),
-                "Wait for one of them to end.",
-            ),
-            NotSent::Closed(_) => stopping(&not.to_string()),
+        self.sender.send(&reach.entry, outgoing, token.as_ref(), inside, done).map_err(|not| {
+            Box::new(match not {
+                NotSent::Malformed(what) => bad_request(&what),
+                NotSent::Busy => explained(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "busy",
+                    &not.to_string(),
+                    "Wait for one of them to end.",
+                ),
+                NotSent::Closed(_) => stopping(&not.to_string()),
+            })
         })
     }
 
@@ -184,7 +183,7 @@ impl Inspector {
         }
         let outgoing = match repeated(&exchange) {
             Ok(outgoing) => outgoing,
-            Err(refused) => return refused,
+            Err(refused) => return *refused,
         };
         let slot = Arc::<Slot>::default();
         let inside = Inside {
@@ -198,7 +197,7 @@ impl Inspector {
             let _ = done.send(answer);
         };
         if let Err(refused) = self.hand_in(outgoing, inside, signed) {
-            return refused;
+            return *refused;
         }
         let answer = timeout(SIGN_WAIT, ended).await;
         let Some(signed) = slot.take() else {
@@ -223,33 +222,33 @@ impl Inspector {
 }
 
 /// The request of an exchange, as it came.
-fn repeated(exchange: &Exchange) -> Result<Outgoing, Answer> {
+fn repeated(exchange: &Exchange) -> Result<Outgoing, Refused> {
     let received = &exchange.received;
     if har::is_imported(&exchange.id) {
-        return Err(explained(
+        return Err(Box::new(explained(
             StatusCode::CONFLICT,
             "imported",
             "It was imported: it was never sent by this proxy, and what was secret in it is gone.",
             "Edit it and send it.",
-        ));
+        )));
     }
     if received.body.is_truncated() {
-        return Err(explained(
+        return Err(Box::new(explained(
             StatusCode::CONFLICT,
             "body-not-kept",
             "The request's body was not kept, or not all of it.",
             "Set inspector.bodies, and inspector.max_body to more, and have the request sent again by its client.",
-        ));
+        )));
     }
     let headers = received.headers.exposed();
     let fields = headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
     let body = Bytes::copy_from_slice(received.body.exposed());
     Outgoing::new(received.method.as_str(), received.exposed_target(), fields, body)
-        .map_err(|error| bad_request(&error.to_string()))
+        .map_err(|error| Box::new(bad_request(&error.to_string())))
 }
 
 /// What a person has written. What they left as it was shown is sent as it was: a hidden value is one they could not see.
-fn restored(edited: &Edited, original: Option<&Exchange>) -> Result<Outgoing, Answer> {
+fn restored(edited: &Edited, original: Option<&Exchange>) -> Result<Outgoing, Refused> {
     let shown = original.map(|exchange| (exchange, exchange.detail()));
     let fields: Vec<_> = edited
         .headers
@@ -267,11 +266,11 @@ fn restored(edited: &Edited, original: Option<&Exchange>) -> Result<Outgoing, An
         _ => &edited.target,
     };
     let body = match (&edited.body, &edited.body_base64) {
-        (Some(_), Some(_)) => return Err(bad_request("either body or body_base64 is given")),
+        (Some(_), Some(_)) => return Err(Box::new(bad_request("either body or body_base64 is given"))),
         (None, None) => Bytes::new(),
         (None, Some(text)) => match STANDARD.decode(text) {
             Ok(bytes) => bytes.into(),
-            Err(_) => return Err(bad_request("body_base64 is no base64 (RFC 4648 section 4)")),
+            Err(_) => return Err(Box::new(bad_request("body_base64 is no base64 (RFC 4648 section 4)"))),
         },
         (Some(text), None) => match &shown {
             Some((exchange, detail))
@@ -283,7 +282,8 @@ fn restored(edited: &Edited, original: Option<&Exchange>) -> Result<Outgoing, An
             _ => text.clone().into_bytes().into(),
         },
     };
-    Outgoing::new(&edited.method, target, fields, body).map_err(|error| bad_request(&error.to_string()))
+    Outgoing::new(&edited.method, target, fields, body)
+        .map_err(|error| Box::new(bad_request(&error.to_string())))
 }
 
 /// The value that stands behind what was shown of a header.

@@ -105,7 +105,7 @@ impl Inspector {
         client.send(&ask.bytes()).expect("it reads");
         let (status, head) = client.head("GET").expect("it answers");
         assert_eq!((status, head.one("content-type")), (200, Some("text/event-stream")));
-        Events { client, text: String::new(), events: VecDeque::new() }
+        Events { client, text: String::new(), ready: VecDeque::new() }
     }
 }
 
@@ -124,7 +124,7 @@ pub struct Event {
 pub struct Events {
     client: Client,
     text: String,
-    events: VecDeque<Event>,
+    ready: VecDeque<Event>,
 }
 
 impl Events {
@@ -136,7 +136,7 @@ impl Events {
         let deadline = Instant::now() + PATIENCE;
         loop {
             assert!(Instant::now() < deadline, "no event came");
-            if let Some(event) = self.events.pop_front() {
+            if let Some(event) = self.ready.pop_front() {
                 return event;
             }
             let piece = self.client.piece().expect("the stream goes on").expect("the stream goes on");
@@ -147,7 +147,7 @@ impl Events {
                 if let (Some(name), Some(data)) = (field("event: "), field("data: ")) {
                     let id = field("id: ").map(|id| id.parse().expect("a sequence"));
                     let data = serde_json::from_str(&data).expect("data is JSON");
-                    self.events.push_back(Event { name, id, data });
+                    self.ready.push_back(Event { name, id, data });
                 }
                 self.text = rest.to_owned();
             }
