@@ -52,8 +52,11 @@ fn stage(request: &Request, reply: &mut Reply<'_>) -> io::Result<Then> {
     };
     if let Err(refusal) = verifier.verify(&received, SystemTime::now()) {
         let kind = refusal.error_type().expect("a signature's refusal has a type");
-        let fields =
-            [("x-amzn-ErrorType", kind), ("content-type", refusal.content_type()), ("x-amzn-RequestId", "a1")];
+        let fields = [
+            ("x-amzn-ErrorType", kind),
+            ("content-type", refusal.content_type()),
+            ("x-amzn-RequestId", "a1"),
+        ];
         reply.send(answer("403 Forbidden", &fields, refusal.body()))?;
         return Ok(Then::Keep);
     }
@@ -158,7 +161,11 @@ fn what_the_page_sends_arrives_as_it_says() {
     }
     for (request, body) in requests[2..].iter().zip(["once", "once", "twice"]) {
         assert_eq!(request.body, body.as_bytes());
-        assert_eq!(request.head.one("cookie"), Some("session=theirs"), "hidden from the page, not from the stage");
+        assert_eq!(
+            request.head.one("cookie"),
+            Some("session=theirs"),
+            "hidden from the page, not from the stage"
+        );
     }
     assert_eq!(requests[4].head.one("x-new"), Some("one"));
 }
