@@ -315,6 +315,17 @@ pub struct Credentials {
     pub fallback_region: String,
 }
 
+impl Credentials {
+    /// Whether these are the same, but for the region that the SDK falls back to.
+    pub(crate) fn is_identity_of(&self, other: &Self) -> bool {
+        let Self { profile, source, role, login_command, fallback_region: _ } = self;
+        *profile == other.profile
+            && *source == other.source
+            && *role == other.role
+            && *login_command == other.login_command
+    }
+}
+
 /// A single source of credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum CredentialSource {

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    clock::shifted,
+    clock::{Witness, shifted},
     history::{Attempt, History},
     login::{ByHand, LoginRefused},
     problem::{Kind, Problem},
@@ -156,6 +156,8 @@ pub struct Current {
     login_wanted: AtomicBool,
     /// Seconds to add to this machine's time, by a gateway's clock.
     offset: AtomicI64,
+    /// What the answers that credentials come in show of the time.
+    pub(super) witness: Arc<Witness>,
     /// Attempts by how they ended.
     fetched: AtomicU64,
     hiccups: AtomicU64,
@@ -177,6 +179,7 @@ impl Current {
             asked: AtomicU64::new(0),
             login_wanted: AtomicBool::new(false),
             offset: AtomicI64::new(0),
+            witness: Arc::default(),
             fetched: AtomicU64::new(0),
             hiccups: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -326,10 +329,19 @@ impl Current {
         self.offset.load(Ordering::Acquire)
     }
 
+    /// Seconds to add to this machine's time by the clock of whoever gives these credentials; 0 when that is not known.
+    pub fn supposed_offset(&self) -> i64 {
+        self.witness.offset()
+    }
+
     /// The time by which credentials expire.
     #[must_use]
     pub fn now(&self) -> SystemTime {
-        shifted(SystemTime::now(), self.offset())
+        let offset = match self.offset() {
+            0 => self.supposed_offset(),
+            learned => learned,
+        };
+        shifted(SystemTime::now(), offset)
     }
 
     /// Whether the gateway refused what is held. Stays so until newer keys are here.

@@ -4,10 +4,16 @@
 //! this machine was just refused for it, and no login was tried since credentials last were good. What it says goes to
 //! the proxy's standard error, where the address to open is read; a login that comes about by other means ends it.
 //!
+//! Several sources may have the same command, as two roles over one profile do: one session is over for all of them, and
+//! one login is what they get.
+//!
 //! Or a person asks for it at the inspector ([`ByHand`]): then it is run whatever is held, one at a time.
 
 use std::{
-    sync::atomic::{AtomicU8, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
     time::Duration,
 };
 
@@ -72,25 +78,57 @@ impl ByHand {
     }
 }
 
+/// What all sources with one command share.
+#[derive(Debug, Default)]
+pub(super) struct Flight {
+    running: AtomicBool,
+    /// Whether it was begun since one of them last had good credentials.
+    tried: AtomicBool,
+}
+
+impl Flight {
+    fn is_running(&self) -> bool {
+        self.running.load(Ordering::Acquire)
+    }
+}
+
+/// A flight that ends with this value.
+struct Running(Arc<Flight>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.store(false, Ordering::Release);
+    }
+}
+
 /// The command of one source, and what became of it.
 #[derive(Debug)]
 pub(super) struct Login {
     words: Vec<String>,
+    flight: Arc<Flight>,
+    /// The one that this source began.
     running: Option<JoinHandle<()>>,
+    /// Whether another source's is waited for.
+    joined: bool,
     tried: bool,
     /// Whether a person asked for what runs: then good credentials do not end it.
     by_hand: bool,
 }
 
 impl Login {
-    /// With this command; without one nothing ever happens.
-    pub fn new(words: Option<Vec<String>>) -> Self {
-        Self { words: words.unwrap_or_default(), running: None, tried: false, by_hand: false }
+    /// With this command; without words nothing ever happens.
+    pub const fn new(words: Vec<String>, flight: Arc<Flight>) -> Self {
+        Self { words, flight, running: None, joined: false, tried: false, by_hand: false }
     }
 
-    /// Whether the command runs.
+    /// Whether there is a command.
+    pub const fn is_configured(&self) -> bool {
+        !self.words.is_empty()
+    }
+
+    /// Whether the command runs, for this source or for another with the same.
     pub fn is_running(&self) -> bool {
-        self.running.as_ref().is_some_and(|running| !running.is_finished())
+        self.flight.is_running()
     }
 
     /// Whether trouble of this kind ends with a login.
@@ -100,7 +138,8 @@ impl Login {
 
     /// Credentials are good: the next expiry is another one.
     pub fn reset(&mut self) {
-        self.tried = false;
+        (self.tried, self.joined) = (false, false);
+        self.flight.tried.store(false, Ordering::Release);
         if !self.by_hand {
             self.end();
         }
@@ -112,28 +151,37 @@ impl Login {
         }
     }
 
-    /// Begins, unless it was tried already; says whether it did.
+    /// Begins, or joins what another source has begun, unless it was tried already; says whether one is under way now.
     pub fn begin(&mut self, source: String) -> bool {
         if self.words.is_empty() || self.tried {
             return false;
         }
         self.tried = true;
+        if self.flight.tried.swap(true, Ordering::AcqRel) || self.flight.is_running() {
+            self.joined = self.flight.is_running();
+            return self.joined;
+        }
         self.by_hand = false;
         self.start(source, "the session is over: a login was begun");
         true
     }
 
-    /// Begins because a person asked for it, unless it runs.
+    /// Begins because a person asked for it, or waits for the one that runs.
     pub fn begin_by_hand(&mut self, source: String) {
-        if !self.is_running() {
+        if self.flight.is_running() {
+            self.joined = true;
+        } else {
             self.by_hand = true;
             self.start(source, "a login was asked for and is begun");
         }
     }
 
     fn start(&mut self, source: String, why: &'static str) {
+        self.flight.running.store(true, Ordering::Release);
+        let running = Running(Arc::clone(&self.flight));
         let words = self.words.clone();
         self.running = Some(tokio::spawn(async move {
+            let _running = running;
             let program = words.first().cloned().unwrap_or_default();
             tracing::info!(target: TARGET, source, program, "{why}");
             match command::on_terminal(&words, LIMIT).await {
@@ -155,12 +203,14 @@ impl Login {
             self.running = None;
             self.by_hand = false;
         }
-        ended
+        let joined = self.joined && !self.flight.is_running();
+        self.joined &= !joined;
+        ended || joined
     }
 
     /// What is wrong, and that somebody is at it.
     pub fn amend(&self, problem: Problem) -> Problem {
-        if self.running.is_none() || !Self::helps(problem.kind()) {
+        if !self.flight.is_running() || !Self::helps(problem.kind()) {
             return problem;
         }
         let hint = format!(

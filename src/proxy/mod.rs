@@ -71,6 +71,7 @@ pub use prepare::{Prepared, Refused, prepare};
 pub use record::{AnswerOut, Caller, Incoming};
 pub use refusal::{Code, Fault, Refusal, reference};
 pub use rules::{NotLent, is_lent};
+pub use sanitize::OWN_COOKIE;
 pub use stage::{Budget, Shared, SharedError};
 pub use token::CallerToken;
 

@@ -48,6 +48,14 @@ pub struct Caller {
     pub inside: Option<Arc<Inside>>,
 }
 
+impl Caller {
+    /// Whether it runs on this machine: what reaches a loopback address came from here, and so did what uses a Unix
+    /// socket. Whoever uses another address may be anywhere.
+    pub(super) fn is_here(&self) -> bool {
+        self.local.is_none_or(|local| local.to_canonical().is_loopback())
+    }
+}
+
 /// A request with its record: what `guard` takes.
 ///
 /// The head is boxed because each step hands the request on by value: moving half a kilobyte nine times costs more
@@ -181,5 +189,33 @@ impl Body for AnswerOut {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Caller;
+
+    #[test]
+    fn a_caller_on_this_machine_is_told_by_the_address_that_it_uses() {
+        for (local, here) in [
+            (None, true),
+            (Some("127.0.0.1"), true),
+            (Some("127.8.0.1"), true),
+            (Some("::1"), true),
+            (Some("::ffff:127.0.0.1"), true),
+            (Some("10.0.0.7"), false),
+            (Some("::ffff:10.0.0.7"), false),
+            (Some("fe80::1"), false),
+            (Some("2001:db8::1"), false),
+        ] {
+            let caller = Caller {
+                local: local.map(|local| local.parse().unwrap()),
+                uid: None,
+                tls: false,
+                inside: None,
+            };
+            assert_eq!(caller.is_here(), here, "{local:?}");
+        }
     }
 }

@@ -103,8 +103,7 @@ impl Step for Sanitize {
             let_go_of_the_buffer(&mut parts.headers, &mut local_host);
         }
         let (method, headers, record) = (parts.method, parts.headers, received.record);
-        // What reaches a loopback address of this machine came from this machine.
-        let from_here = received.caller.local.is_none_or(|local| local.to_canonical().is_loopback());
+        let from_here = received.caller.is_here();
         let head = Box::new(Head {
             method,
             target,
@@ -218,7 +217,27 @@ pub(crate) fn clean_headers(
 ) -> Result<(), Refusal> {
     remove_unforwardable(headers, auth)?;
     join_cookies(headers);
+    remove_own_cookies(headers);
     if auth.signs() { fold_signed_values(headers, extra) } else { Ok(()) }
+}
+
+/// What a cookie of the inspector's is called, before its port. Cookies know no ports (RFC 6265 section 8.5): a browser
+/// that has one sends it along to the proxy on the same host, and the stage is not to have it.
+pub const OWN_COOKIE: &str = "countersign-inspector-";
+
+/// Takes the inspector's cookies out of what is, by now, one field.
+fn remove_own_cookies(headers: &mut HeaderMap) {
+    let Some(field) = headers.get(header::COOKIE) else { return };
+    if memchr::memmem::find(field.as_bytes(), OWN_COOKIE.as_bytes()).is_none() {
+        return;
+    }
+    let pieces = field.as_bytes().split(|byte| *byte == b';');
+    let kept = pieces.filter(|piece| !piece.trim_ascii_start().starts_with(OWN_COOKIE.as_bytes()));
+    let kept = kept.collect::<Vec<_>>().join(&b';');
+    match HeaderValue::from_bytes(kept.trim_ascii_start()) {
+        Ok(kept) if !kept.is_empty() => drop(headers.insert(header::COOKIE, kept)),
+        _ => drop(headers.remove(header::COOKIE)),
+    }
 }
 
 /// The only transfer coding that is undone here, once and alone.

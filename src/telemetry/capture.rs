@@ -242,3 +242,121 @@ impl Exchange {
 pub(super) fn is_coded(coding: &[u8]) -> bool {
     !coding.trim_ascii().is_empty() && !coding.trim_ascii().eq_ignore_ascii_case(b"identity")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{ffi::OsString, path::Path, sync::Arc, time::Duration};
+
+    use bytes::Bytes;
+    use clap::Command;
+    use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+
+    use super::{Body, COMPRESSED, Capture, Ended, Exchange, Hub, Watchers};
+    use crate::{
+        config::{Config, Given, load_text, parse_tolerantly, with_args},
+        telemetry::Phase,
+    };
+
+    fn config(top: &str) -> Config {
+        let arguments = [OsString::from("countersign")];
+        let (matches, bad) =
+            parse_tolerantly(with_args(Command::new("countersign")), &arguments, None).unwrap();
+        let given = Given::new(&matches, bad, &[]).unwrap();
+        let text = format!("{top}\n[[stage]]\nurl = \"https://api.example.com\"\nregion = \"us-west-2\"\n");
+        load_text(&given, Path::new("test.toml"), &text).unwrap()
+    }
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let fields = fields.iter();
+        fields.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    /// What the hub gets of a request with this answer.
+    fn published(top: &str, status: u16, answer: &[(&'static str, &'static str)]) -> Arc<Exchange> {
+        let hub = Hub::new(1 << 20);
+        Watchers { hub: Some(Arc::clone(&hub)), blocks: None }.enter(&config(top));
+        let (parts, ()) = Request::builder()
+            .method(Method::POST)
+            .uri("http://localhost:8080/a?b=1")
+            .header("x-own", "1")
+            .body(())
+            .unwrap()
+            .into_parts();
+        let capture = Capture::begin("0123456789abcdef", &parts).unwrap();
+        capture.body(&[Bytes::from_static(b"ab"), Bytes::from_static(b"cd")]);
+        capture.sent("/first", &headers(&[("x-own", "1")]), None);
+        capture.sent("/a?b=1", &headers(&[("x-own", "1")]), None);
+        capture.signed_with(&"environment".into(), "AKIAABCDEFGHIJKLWXYZ", None);
+        capture.answer(StatusCode::from_u16(status).unwrap(), &headers(answer));
+        capture.answer_piece(b"answer");
+        capture.end(Ended {
+            status,
+            attempts: 2,
+            sent: 6,
+            cut: false,
+            took: Duration::from_micros(5),
+            phases: [(Phase::Receive, Duration::from_micros(5))].into_iter(),
+            gateway_id: Some(&HeaderValue::from_static("3f2a")),
+        });
+        Watchers::default().enter(&config(""));
+        hub.find("0123456789abcdef").unwrap()
+    }
+
+    fn kept(body: &Body) -> (&[u8], u64) {
+        (body.exposed(), body.len())
+    }
+
+    #[test]
+    fn a_request_is_taken_down_whole() {
+        let exchange = published("inspector.bodies = true", 200, &[("content-type", "text/plain")]);
+        let detail = exchange.detail();
+        assert_eq!((detail.summary.target.as_str(), detail.summary.status), ("/a?b=1", 200));
+        assert_eq!(detail.received.headers[1].name, "host", "HTTP/2 has it elsewhere");
+        assert_eq!(detail.received.body.text.as_deref(), Some("abcd"));
+        assert_eq!(detail.sent.unwrap().url, "/a?b=1", "what was sent last is what counts");
+        assert_eq!(detail.answer.unwrap().body.text.as_deref(), Some("answer"));
+        assert_eq!((detail.summary.attempts, detail.summary.sent_bytes, detail.summary.micros), (2, 6, 5));
+        assert_eq!(detail.credentials.unwrap().access_key, "…WXYZ");
+        assert_eq!(detail.gateway_request_id.as_deref(), Some("3f2a"));
+    }
+
+    #[test]
+    fn bodies_are_kept_where_they_are_wanted_and_a_gateways_own_words_in_any_case() {
+        let typed = [("x-amzn-errortype", "ForbiddenException")];
+        let short = [("content-length", "23")];
+        let long = [("content-length", "2300")];
+        for (top, status, answer, expected) in [
+            ("", 200, &typed, &b""[..]),
+            ("", 403, &typed, b"answer"),
+            ("", 403, &short, b"answer"),
+            ("", 403, &long, b""),
+            ("inspector.bodies = true", 403, &long, b"answer"),
+            ("inspector.bodies = true\ninspector.max_body = 3", 200, &long, b"ans"),
+            // Nobody writes, so nobody wants this.
+            ("log.failed = true", 500, &long, b""),
+        ] {
+            let exchange = published(top, status, answer);
+            assert_eq!(
+                kept(&exchange.answer.as_ref().unwrap().body),
+                (expected, 6),
+                "{top} {status} {answer:?}"
+            );
+            let wanted = top.contains("bodies = true");
+            let received = kept(&exchange.received.body);
+            assert_eq!((received.0.is_empty(), received.1), (!wanted, 4), "{top} {status} {answer:?}");
+        }
+        let coded = published("inspector.bodies = true", 403, &[("content-encoding", "gzip")]);
+        let body = &coded.answer.as_ref().unwrap().body;
+        assert_eq!((kept(body), body.why_not()), ((&b""[..], 6), Some(COMPRESSED)));
+        let plain = published("inspector.bodies = true", 403, &[("content-encoding", "identity")]);
+        assert_eq!(kept(&plain.answer.as_ref().unwrap().body).0, b"answer");
+    }
+
+    #[test]
+    fn nothing_is_taken_down_where_nobody_looks() {
+        Watchers::default().enter(&config("log.show = true\nlog.failed = true"));
+        assert!(!Capture::is_wanted());
+        let (parts, ()) = Request::new(()).into_parts();
+        assert!(Capture::begin("0", &parts).is_none());
+    }
+}

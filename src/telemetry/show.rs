@@ -140,6 +140,18 @@ fn error_type(answer: &AnswerView) -> Option<&str> {
     Some(field.value.text())
 }
 
+/// What a gateway says, if its answer is nothing but that. Of a signature that does not match it is many lines.
+fn message(body: &str) -> Option<String> {
+    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(body).ok()?;
+    let mut fields = fields.into_iter();
+    match (fields.next(), fields.next()) {
+        (Some((name, serde_json::Value::String(text))), None) if name.eq_ignore_ascii_case("message") => {
+            Some(text)
+        }
+        _ => None,
+    }
+}
+
 /// What a piece of text means, and so how it looks.
 #[derive(Clone, Copy)]
 enum Look {
@@ -190,7 +202,10 @@ impl Page {
         if let Some(answer) = &detail.answer {
             let kind = error_type(answer).map(|kind| format!("  {kind}")).unwrap_or_default();
             self.entry("answer", Look::Bad, &format!("{} {}{kind}", answer.status, answer.reason));
-            self.body(&answer.body);
+            match answer.body.text.as_deref().and_then(message) {
+                Some(message) => message.lines().for_each(|line| self.entry("", Look::Plain, line)),
+                None => self.body(&answer.body),
+            }
         }
         self.refusal(detail);
         self.out
@@ -284,12 +299,10 @@ impl Page {
             };
             let value = field.value.text();
             // A signature's parts are a line each.
-            let mut parts = match field.name.as_str() {
-                "authorization" => value.split(", "),
-                _ => value.split("\0"),
-            };
-            self.marked(mark, look, &format!("{}: {}", field.name, parts.next().unwrap_or_default()));
-            for part in parts {
+            let is_signature = field.name == "authorization";
+            let (first, more) = value.split_once(", ").filter(|_| is_signature).unwrap_or((value, ""));
+            self.marked(mark, look, &format!("{}: {first}", field.name));
+            for part in more.split(", ").filter(|part| !part.is_empty()) {
                 self.marked(' ', look, &format!("  {part}"));
             }
         }
@@ -358,4 +371,45 @@ fn harmless(text: &str) -> String {
             || matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2028}' | '\u{2029}' | '\u{2066}'..='\u{2069}')
     };
     text.chars().map(|c| if is_harmful(c) { '\u{FFFD}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue, Method, Version};
+
+    use super::{Page, harmless, message};
+    use crate::telemetry::exchange::{Exchange, Headers, Received, Refusal};
+
+    #[test]
+    fn colours_are_ours_alone() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-own", HeaderValue::from_bytes(b"\xc2\x9b31m").unwrap());
+        let received = Received::new(Method::GET, "/a", Version::HTTP_11, Headers::of(&headers));
+        let mut exchange = Exchange::new("0", received);
+        exchange.refusal = Some(Refusal {
+            code: "code",
+            fault: "client",
+            message: "red \x1b[31m".into(),
+            hint: "\u{202e}turned".into(),
+        });
+        for text in [Page::new(true).whole(&exchange.detail()), Page::new(true).failed(&exchange.detail())] {
+            assert!(text.contains("\x1b[1;31mcode (fault: client)\x1b[0m"), "{text:?}");
+            assert!(text.contains("red \u{fffd}[31m") && text.contains("\u{fffd}turned"), "{text:?}");
+            assert!(!text.contains('\u{9b}') && !text.contains('\u{202e}'), "{text:?}");
+            let plain = ["\x1b[1;31m", "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[0m"]
+                .iter()
+                .fold(text, |text, code| text.replace(code, ""));
+            assert!(!plain.contains('\x1b'), "{plain:?}");
+        }
+        assert_eq!(harmless("a\tb\u{7f}\u{200f}\r"), "a\tb\u{fffd}\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn a_message_is_told_where_there_is_nothing_else() {
+        assert_eq!(message(r#"{"message":"a\nb"}"#).as_deref(), Some("a\nb"));
+        assert_eq!(message(r#"{"Message":"a"}"#).as_deref(), Some("a"));
+        for other in [r#"{"message":1}"#, r#"{"message":"a","more":1}"#, r#"{"error":"a"}"#, "[]", "", "{}"] {
+            assert_eq!(message(other), None, "{other}");
+        }
+    }
 }

@@ -148,12 +148,13 @@ fn of_who_is_shown() -> Leaks {
     Leaks::of(OURS.into_iter().chain(theirs).chain([ACCESS_KEY]))
 }
 
-fn start(format: &str, shown: bool, dead: SocketAddr) -> Scene {
-    let show = if shown { ", show = true, failed = true" } else { "" };
+fn start(format: &str, shown: Option<&str>, dead: SocketAddr) -> Scene {
+    let show = shown.map(|setting| format!(", {setting} = true")).unwrap_or_default();
+    let bodies = shown.is_some();
     let fails = format!("cat printed.txt; cat printed.txt >&2; exit 3; # {format}");
     Setup::new()
         .top(&format!(
-            "admin = \"127.0.0.1:0\"\nlog = {{ format = \"{format}\", filter = \"trace\"{show} }}\ninspector.bodies = {shown}\n[limits]\nmax_body = \"9KiB\""
+            "admin = \"127.0.0.1:0\"\nlog = {{ format = \"{format}\", filter = \"trace\"{show} }}\ninspector.bodies = {bodies}\n[limits]\nmax_body = \"9KiB\""
         ))
         .stage(&stages(dead))
         .without_keys()
@@ -256,7 +257,8 @@ fn pages(address: SocketAddr) -> Vec<u8> {
 fn no_canary_comes_out_of_a_run_at_trace_level() {
     // Bound and never served: a connection is refused once it is closed.
     let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    for (format, shown) in [("text", false), ("json", false), ("text", true), ("json", true)] {
+    let settings = [None, Some("show"), Some("failed")];
+    for (format, shown) in settings.into_iter().flat_map(|shown| [("text", shown), ("json", shown)]) {
         let scene = start(format, shown, dead);
         wait_for_keys(&scene);
         let mut seen = Vec::new();
@@ -323,9 +325,11 @@ fn no_canary_comes_out_of_a_run_at_trace_level() {
             "it was talkative: {}",
             ended.err
         );
-        let in_the_log = if shown { of_who_is_shown() } else { of_everybody() };
+        let in_the_log = if shown.is_some() { of_who_is_shown() } else { of_everybody() };
         in_the_log.assert_none("the log", ended.err.as_bytes());
-        assert_eq!(ended.err.contains(THEIR_BODY), shown, "what is to be shown is shown");
+        assert_eq!(ended.err.contains(THEIR_BODY), shown == Some("show"), "what is to be shown is shown");
+        let echo = ended.err.contains("InvalidSignatureException");
+        assert_eq!(echo, shown.is_some(), "the gateway's words are shown");
         of_everybody().assert_none("standard output", ended.out.as_bytes());
     }
 }

@@ -15,6 +15,7 @@
 //! | `bodies` | request bodies: bounded, whole, with an exact length, never changed |
 //! | `responses` | answers: as they are and as they come; cut ones, `Location`, echoed secrets |
 //! | `healing` | expired sessions, unknown keys, wrong clocks, sources that are down: healed, or passed on as they are |
+//! | `renewal` | what no single answer tells: clocks that only dates show, late sources, one login for several, whose keys |
 //! | `smuggling` | two stages on different parsers see the same requests, of the corpus and of variations of it |
 //! | `credentials` | which keys sign, and what happens without any |
 //! | `pages` | what web pages can cause: refused by origin and site, on the admin listener too |
@@ -95,6 +96,7 @@ mod rates;
 mod reach;
 mod refusals;
 mod reload;
+mod renewal;
 mod resources;
 mod responses;
 mod secrets;

@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
@@ -28,6 +28,9 @@ const SIGN_WAIT: Duration = Duration::from_secs(60);
 
 /// The variable that a command takes the callers' token from.
 const TOKEN_VARIABLE: &str = "COUNTERSIGN_TOKEN";
+
+/// The answer in place of what was asked for; boxed, as it is large.
+type Refused = Box<Answer>;
 
 /// A body of `replay` and `signed-curl`.
 #[derive(Default, Deserialize)]
@@ -67,7 +70,7 @@ impl Inspector {
         let Some(exchange) = self.hub.find(id) else { return no_such("There is no such exchange.") };
         match repeated(&exchange) {
             Ok(outgoing) => self.dispatch(outgoing, Some(id.to_owned()), confirmation.confirmed),
-            Err(refused) => refused,
+            Err(refused) => *refused,
         }
     }
 
@@ -82,7 +85,7 @@ impl Inspector {
         };
         match restored(&edited, original.as_deref()) {
             Ok(outgoing) => self.dispatch(outgoing, edited.replay_of, edited.confirmed),
-            Err(refused) => refused,
+            Err(refused) => *refused,
         }
     }
 
@@ -91,9 +94,9 @@ impl Inspector {
             return confirm(&format!("{} may change something.", outgoing.method));
         }
         let id = RequestId::next();
-        match self.hand_in(outgoing, Inside { id, replay_of, only_sign: None }, || {}) {
+        match self.hand_in(outgoing, Inside { id, replay_of, only_sign: None }, |_| {}) {
             Ok(()) => answer_json(StatusCode::ACCEPTED, json!({ "id": id.as_str() }).to_string()),
-            Err(refused) => refused,
+            Err(refused) => *refused,
         }
     }
 
@@ -101,28 +104,24 @@ impl Inspector {
         &self,
         outgoing: Outgoing,
         inside: Inside,
-        done: impl FnOnce() + 'static,
-    ) -> Result<(), Answer> {
-        let token = match self.health.token() {
-            None => None,
-            Some(token) => match token.load().as_deref() {
-                Some(token) => Some(token.clone()),
-                // The proxy refuses the request, and says why.
-                None => None,
-            },
-        };
+        done: impl FnOnce(Vec<u8>) + 'static,
+    ) -> Result<(), Refused> {
+        // Where it is not known the proxy refuses the request, and says why.
+        let token = self.health.token().and_then(|token| token.load().as_deref().cloned());
         let Some(reach) = self.reach.get() else {
-            return Err(stopping("The proxy does not serve yet."));
+            return Err(stopping("The proxy does not serve yet.").into());
         };
-        self.sender.send(&reach.entry, outgoing, token.as_ref(), inside, done).map_err(|not| match not {
-            NotSent::Malformed(what) => bad_request(&what),
-            NotSent::Busy => explained(
-                StatusCode::TOO_MANY_REQUESTS,
-                "busy",
-                &not.to_string(),
-                "Wait for one of them to end.",
-            ),
-            NotSent::Closed(_) => stopping(&not.to_string()),
+        self.sender.send(&reach.entry, outgoing, token.as_ref(), inside, done).map_err(|not| {
+            Box::new(match not {
+                NotSent::Malformed(what) => bad_request(&what),
+                NotSent::Busy => explained(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "busy",
+                    &not.to_string(),
+                    "Wait for one of them to end.",
+                ),
+                NotSent::Closed(_) => stopping(&not.to_string()),
+            })
         })
     }
 
@@ -184,7 +183,7 @@ impl Inspector {
         }
         let outgoing = match repeated(&exchange) {
             Ok(outgoing) => outgoing,
-            Err(refused) => return refused,
+            Err(refused) => return *refused,
         };
         let slot = Arc::<Slot>::default();
         let inside = Inside {
@@ -192,22 +191,25 @@ impl Inspector {
             replay_of: Some(id.to_owned()),
             only_sign: Some(Arc::clone(&slot)),
         };
-        let (own, (done, ended)) = (inside.id, oneshot::channel());
-        let signed = move || {
+        let (done, ended) = oneshot::channel();
+        let signed = move |answer: Vec<u8>| {
             // Who waits may have given up.
-            let _ = done.send(());
+            let _ = done.send(answer);
         };
         if let Err(refused) = self.hand_in(outgoing, inside, signed) {
-            return refused;
+            return *refused;
         }
-        let _ended = timeout(SIGN_WAIT, ended).await;
+        let answer = timeout(SIGN_WAIT, ended).await;
         let Some(signed) = slot.take() else {
-            let refusal = self.hub.find(own.as_str()).and_then(|exchange| {
-                exchange.refusal.as_ref().map(|refusal| (refusal.message.clone(), refusal.hint.clone()))
-            });
-            let (message, hint) = refusal.unwrap_or_else(|| {
-                ("The proxy did not sign it.".into(), "Send the request, and see what it says.".into())
-            });
+            // The proxy's own refusal says why.
+            let refusal: Value = answer
+                .ok()
+                .and_then(Result::ok)
+                .and_then(|answer| serde_json::from_slice(&answer).ok())
+                .unwrap_or_default();
+            let text = |name: &str, otherwise| refusal[name].as_str().unwrap_or(otherwise).to_owned();
+            let message = text("message", "The proxy did not sign it.");
+            let hint = text("hint", "Send the request, and see what it says.");
             return explained(StatusCode::CONFLICT, "not-signed", &message, &hint);
         };
         let command = signed.command(exchange.received.body.exposed());
@@ -220,33 +222,33 @@ impl Inspector {
 }
 
 /// The request of an exchange, as it came.
-fn repeated(exchange: &Exchange) -> Result<Outgoing, Answer> {
+fn repeated(exchange: &Exchange) -> Result<Outgoing, Refused> {
     let received = &exchange.received;
     if har::is_imported(&exchange.id) {
-        return Err(explained(
+        return Err(Box::new(explained(
             StatusCode::CONFLICT,
             "imported",
             "It was imported: it was never sent by this proxy, and what was secret in it is gone.",
             "Edit it and send it.",
-        ));
+        )));
     }
     if received.body.is_truncated() {
-        return Err(explained(
+        return Err(Box::new(explained(
             StatusCode::CONFLICT,
             "body-not-kept",
             "The request's body was not kept, or not all of it.",
             "Set inspector.bodies, and inspector.max_body to more, and have the request sent again by its client.",
-        ));
+        )));
     }
     let headers = received.headers.exposed();
     let fields = headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
     let body = Bytes::copy_from_slice(received.body.exposed());
     Outgoing::new(received.method.as_str(), received.exposed_target(), fields, body)
-        .map_err(|error| bad_request(&error.to_string()))
+        .map_err(|error| Box::new(bad_request(&error.to_string())))
 }
 
 /// What a person has written. What they left as it was shown is sent as it was: a hidden value is one they could not see.
-fn restored(edited: &Edited, original: Option<&Exchange>) -> Result<Outgoing, Answer> {
+fn restored(edited: &Edited, original: Option<&Exchange>) -> Result<Outgoing, Refused> {
     let shown = original.map(|exchange| (exchange, exchange.detail()));
     let fields: Vec<_> = edited
         .headers
@@ -264,11 +266,11 @@ fn restored(edited: &Edited, original: Option<&Exchange>) -> Result<Outgoing, An
         _ => &edited.target,
     };
     let body = match (&edited.body, &edited.body_base64) {
-        (Some(_), Some(_)) => return Err(bad_request("either body or body_base64 is given")),
+        (Some(_), Some(_)) => return Err(Box::new(bad_request("either body or body_base64 is given"))),
         (None, None) => Bytes::new(),
         (None, Some(text)) => match STANDARD.decode(text) {
             Ok(bytes) => bytes.into(),
-            Err(_) => return Err(bad_request("body_base64 is no base64 (RFC 4648 section 4)")),
+            Err(_) => return Err(Box::new(bad_request("body_base64 is no base64 (RFC 4648 section 4)"))),
         },
         (Some(text), None) => match &shown {
             Some((exchange, detail))
@@ -280,7 +282,8 @@ fn restored(edited: &Edited, original: Option<&Exchange>) -> Result<Outgoing, An
             _ => text.clone().into_bytes().into(),
         },
     };
-    Outgoing::new(&edited.method, target, fields, body).map_err(|error| bad_request(&error.to_string()))
+    Outgoing::new(&edited.method, target, fields, body)
+        .map_err(|error| Box::new(bad_request(&error.to_string())))
 }
 
 /// The value that stands behind what was shown of a header.

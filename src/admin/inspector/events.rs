@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use super::{Inspector, exchanges::summary, query::Query};
+use super::{Inspector, query::Query};
 use crate::admin::{
     answer::{Answer, AnswerBody, Events, explained},
     serve::Crowd,
@@ -136,7 +136,7 @@ impl Following {
             for exchange in &page.exchanges {
                 self.last = exchange.sequence;
                 text.push_str(&format!("id: {}\n", exchange.sequence));
-                text.push_str(&event("exchange", &summary(exchange)));
+                text.push_str(&event("exchange", &self.inspector.summary(exchange)));
             }
             if !text.is_empty() {
                 self.send(text).await?;

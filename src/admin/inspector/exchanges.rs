@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Inspector, no_such, query::Query};
+use super::{Inspector, har, no_such, query::Query};
 use crate::{
     admin::answer::{Answer, json as answer_json},
     telemetry::exchange::{Exchange, Hub},
@@ -75,23 +75,15 @@ impl Status {
     }
 }
 
-/// A line of the list.
-pub(super) fn summary(exchange: &Exchange) -> Value {
-    let mut value = serde_json::to_value(exchange.summary()).expect("texts and numbers are always JSON");
-    value["imported"] = super::har::is_imported(&exchange.id).into();
-    value["diagnosis"] = super::diagnosis::title(exchange);
-    value
-}
-
-/// All that may be seen.
-pub(super) fn detail(exchange: &Exchange) -> Value {
-    let mut value = serde_json::to_value(exchange.detail()).expect("texts and numbers are always JSON");
-    value["summary"] = summary(exchange);
-    value["diagnosis"] = super::diagnosis::whole(exchange);
-    value
-}
-
 impl Inspector {
+    /// A line of the list.
+    pub(super) fn summary(&self, exchange: &Exchange) -> Value {
+        let mut value = serde_json::to_value(exchange.summary()).expect("texts and numbers are always JSON");
+        value["imported"] = har::is_imported(&exchange.id).into();
+        value["diagnosis"] = self.title(exchange);
+        value
+    }
+
     pub(super) async fn list(&self, query: &Query) -> Answer {
         let filter = match Filter::of(query) {
             Ok(filter) => filter,
@@ -104,7 +96,7 @@ impl Inspector {
         let found = matching(&self.hub, &filter, after, limit).await;
         let mut summaries = Vec::with_capacity(found.exchanges.len());
         for some in found.exchanges.chunks(AT_ONCE) {
-            summaries.extend(some.iter().map(|exchange| summary(exchange)));
+            summaries.extend(some.iter().map(|exchange| self.summary(exchange)));
             tokio::task::yield_now().await;
         }
         let body = json!({
@@ -116,11 +108,15 @@ impl Inspector {
         answer_json(StatusCode::OK, body.to_string())
     }
 
+    /// All that may be seen of one.
     pub(super) fn detail(&self, id: &str) -> Answer {
-        match self.hub.find(id) {
-            Some(exchange) => answer_json(StatusCode::OK, detail(&exchange).to_string()),
-            None => no_such("There is no such exchange; it may have made room for newer ones."),
-        }
+        let Some(exchange) = self.hub.find(id) else {
+            return no_such("There is no such exchange; it may have made room for newer ones.");
+        };
+        let mut detail = serde_json::to_value(exchange.detail()).expect("texts and numbers are always JSON");
+        detail["diagnosis"] = self.diagnosis(&exchange);
+        detail["summary"] = self.summary(&exchange);
+        answer_json(StatusCode::OK, detail.to_string())
     }
 }
 

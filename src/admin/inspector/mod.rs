@@ -42,7 +42,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -235,14 +235,21 @@ async fn read<T: DeserializeOwned>(body: Incoming) -> Result<T, Answer> {
 }
 
 async fn bytes(body: Incoming) -> Result<Bytes, Answer> {
-    match timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
-        Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(_)) => Err(explained(
+    let too_large = || {
+        explained(
             StatusCode::PAYLOAD_TOO_LARGE,
             "body-too-large",
             "The body is larger than 32 MiB, or broke off.",
             "Send less at once.",
-        )),
+        )
+    };
+    // Before it is read, where its length tells.
+    if body.size_hint().lower() > MAX_BODY as u64 {
+        return Err(too_large());
+    }
+    match timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(_)) => Err(too_large()),
         Err(_) => Err(explained(
             StatusCode::REQUEST_TIMEOUT,
             "body-timeout",

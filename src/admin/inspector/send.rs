@@ -19,6 +19,8 @@ use crate::proxy::{Closed, Entry, Inside};
 const PIPE: usize = 64 << 10;
 /// Sent at a time: each click is one.
 const MOST: usize = 16;
+/// Bytes of an answer that are kept for who waits for it: a refusal of the proxy's is shorter.
+const BEGINNING: usize = 16 << 10;
 /// For the whole of it; longer than any answer of a gateway takes (15 minutes of streaming).
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 
@@ -118,20 +120,21 @@ impl Sender {
         Self(Arc::new(Semaphore::new(MOST)))
     }
 
-    /// Hands the request in; `done` is called once its answer has ended, or has been given up.
+    /// Hands the request in; `done` is called once its answer has ended, or has been given up, with the body's beginning.
     pub(super) fn send(
         &self,
         entry: &Entry,
         outgoing: Outgoing,
         token: Option<&HeaderValue>,
         inside: Inside,
-        done: impl FnOnce() + 'static,
+        done: impl FnOnce(Vec<u8>) + 'static,
     ) -> Result<(), NotSent> {
         let permit = Arc::clone(&self.0).try_acquire_owned().map_err(|_| NotSent::Busy)?;
         let request = outgoing.into_request(token);
         let (near, far) = tokio::io::duplex(PIPE);
         entry(far, Arc::new(inside))?;
         spawn_local(async move {
+            let mut begun = Vec::new();
             let exchange = async {
                 let (mut sender, connection) = http1::handshake(TokioIo::new(near)).await?;
                 let connection = spawn_local(connection);
@@ -139,7 +142,11 @@ impl Sender {
                 let mut body = answer.into_body();
                 // Read to its end, so that the exchange is whole; the proxy keeps what is to be kept of it.
                 while let Some(frame) = body.frame().await {
-                    frame?;
+                    let frame = frame?;
+                    if let Some(piece) = frame.data_ref() {
+                        let room = BEGINNING - begun.len();
+                        begun.extend_from_slice(&piece[..piece.len().min(room)]);
+                    }
                 }
                 connection.abort();
                 Ok::<_, hyper::Error>(())
@@ -150,7 +157,7 @@ impl Sender {
                 Err(_) => tracing::debug!("a request of the inspector's took too long and is cut"),
             }
             drop(permit);
-            done();
+            done(begun);
         });
         Ok(())
     }

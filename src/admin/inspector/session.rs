@@ -4,15 +4,15 @@
 //! reach a port of it. So a token is made at each start, random and kept nowhere but in a file that is the person's own.
 //! The link that carries it sets a cookie, which browsers send with requests of the inspector's own pages alone
 //! (`SameSite=Strict`, RFC 6265bis section 5.6.7.1) and show to no script (`HttpOnly`). Cookies know no ports (RFC 6265
-//! section 8.5), so that of another server on this machine has the same cookies: the name holds the port, and what acts
-//! needs a header too that no form can send.
+//! section 8.5): the proxy, which is on the same host, does not pass this one on; the name holds the port, so that two
+//! inspectors live side by side; and what acts needs a header too that no form can send.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use subtle::ConstantTimeEq as _;
 
-use crate::secret::Secret;
+use crate::{proxy::OWN_COOKIE, secret::Secret};
 
 /// 256 bits.
 const BYTES: usize = 32;
@@ -39,7 +39,7 @@ impl Session {
         let mut bytes = [0; BYTES];
         SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandom)?;
         let token = Secret::new(URL_SAFE_NO_PAD.encode(bytes));
-        Ok(Self { token, cookie: format!("countersign-inspector-{port}") })
+        Ok(Self { token, cookie: format!("{OWN_COOKIE}{port}") })
     }
 
     pub(super) const fn token(&self) -> &Secret {

@@ -7,9 +7,8 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Serialize, Serializer};
-use zeroize::Zeroizing;
 
-use super::secrets::Secrets;
+use super::{secrets::Secrets, wiped::Wiped};
 use crate::secret::Secret;
 
 /// Names whose values are hidden, whatever they are.
@@ -89,7 +88,7 @@ impl Serialize for Shown {
 #[derive(Default)]
 pub struct Headers {
     /// The names and values one after another.
-    text: Zeroizing<Vec<u8>>,
+    text: Wiped,
     /// Where each name, and then each value, ends.
     ends: Vec<[u32; 2]>,
 }
@@ -99,12 +98,13 @@ impl Headers {
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
         let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-        let mut text = Zeroizing::new(Vec::with_capacity(bytes));
+        let mut text = Wiped::with_room(bytes);
         let mut ends = Vec::with_capacity(headers.len());
         for (name, value) in headers {
-            text.extend_from_slice(name.as_str().as_bytes());
+            text.push(name.as_str().as_bytes());
+            // A head is far below 4 GiB.
             let name = text.len() as u32;
-            text.extend_from_slice(value.as_bytes());
+            text.push(value.as_bytes());
             ends.push([name, text.len() as u32]);
         }
         Self { text, ends }
@@ -112,14 +112,9 @@ impl Headers {
 
     /// One field more.
     pub(in crate::telemetry) fn push(&mut self, name: &str, value: &[u8]) {
-        // Grown by hand, since a vector that grows leaves its old memory as it was.
-        let mut text = Zeroizing::new(Vec::with_capacity(self.text.len() + name.len() + value.len()));
-        for part in [&self.text, name.as_bytes(), value] {
-            text.extend_from_slice(part);
-        }
-        let value_end = text.len() as u32;
-        self.ends.push([value_end - value.len() as u32, value_end]);
-        self.text = text;
+        self.text = Wiped::of(&[&self.text, name.as_bytes(), value]);
+        let end = self.text.len() as u32;
+        self.ends.push([end - value.len() as u32, end]);
     }
 
     /// How many fields there are.
@@ -191,12 +186,9 @@ pub(super) fn shown(name: &str, value: &[u8], secrets: &Secrets) -> Shown {
         };
         return Shown::Hidden { secret: Secret::new(text), looks };
     }
-    match secrets.cover(value, false) {
-        None => Shown::Plain(text.into_owned()),
-        Some(covered) => {
-            Shown::Hidden { secret: Secret::new(text), looks: String::from_utf8_lossy(&covered).into_owned() }
-        }
-    }
+    // URLs stand in several fields.
+    let looks = secrets.cover_query(&text);
+    if looks == text { Shown::Plain(looks) } else { Shown::Hidden { secret: Secret::new(text), looks } }
 }
 
 /// `•••• (40 characters)`
@@ -208,13 +200,14 @@ fn dots(secret: &str) -> String {
     }
 }
 
+/// Schemes of `authorization` (IANA's registry), which are no secret themselves.
+const SCHEMES: [&str; 7] = ["Basic", "Bearer", "Digest", "HOBA", "Mutual", "Negotiate", "AWS4-HMAC-SHA256"];
+
 /// A SigV4 value with its key's id and its signature shortened; of others the scheme, if it is one that is known.
 fn authorization(value: &str) -> String {
     if let Some(signed) = sigv4(value) {
         return signed;
     }
-    const SCHEMES: [&str; 7] =
-        ["Basic", "Bearer", "Digest", "HOBA", "Mutual", "Negotiate", "AWS4-HMAC-SHA256"];
     match value.split_once(' ') {
         Some((scheme, rest)) if SCHEMES.iter().any(|known| known.eq_ignore_ascii_case(scheme)) => {
             format!("{scheme} {}", dots(rest))
@@ -319,6 +312,8 @@ mod tests {
         let value = shown("location", b"/a?k=canary-secret", &secrets);
         assert!(value.is_hidden());
         assert_eq!(value.text(), "/a?k=*************");
+        let presigned = shown("location", b"https://a.example/?X-Amz-Signature=canary&a=b", &secrets);
+        assert_eq!(presigned.text(), "https://a.example/?X-Amz-Signature=••••&a=b");
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! | `body` | a body as far as it is kept |
 //! | `signing` | canonical request and string to sign, part by part |
 //! | `view` | all that may be seen, as JSON |
+//! | `wiped` | bytes that are overwritten when they are dropped |
 //! | `hub` | the last exchanges, within so many bytes, and word of new ones |
 
 mod body;
@@ -20,6 +21,7 @@ mod hub;
 mod secrets;
 mod signing;
 mod view;
+mod wiped;
 
 use std::{
     sync::Arc,

@@ -1,17 +1,17 @@
 //! What was signed, and how: the canonical request and the string to sign, part by part.
 
 use serde::Serialize;
-use zeroize::Zeroizing;
 
 use super::{
     Headers,
     headers::{self, is_hidden},
     secrets::Secrets,
+    wiped::Wiped,
 };
 
 /// The inputs of a signature, kept with the secrets that are in them.
 pub struct Signing {
-    canonical_request: Zeroizing<Vec<u8>>,
+    canonical_request: Wiped,
     string_to_sign: Box<str>,
     access_key_id: Box<str>,
 }
@@ -82,7 +82,7 @@ impl Signing {
     #[must_use]
     pub fn of(canonical_request: &[u8], string_to_sign: &str, access_key_id: &str) -> Self {
         Self {
-            canonical_request: Zeroizing::new(canonical_request.to_vec()),
+            canonical_request: Wiped::of(&[canonical_request]),
             string_to_sign: string_to_sign.into(),
             access_key_id: access_key_id.into(),
         }

@@ -1,10 +1,14 @@
 //! A browser's part with the inspector: opens the link, keeps the cookie, asks the API, follows the events.
 
-use std::{collections::VecDeque, fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{
+    collections::VecDeque, fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::PathBuf,
+    time::Instant,
+};
 
 use serde_json::Value;
 
 use super::{
+    PATIENCE,
     client::{Answer, Ask, Client, Via},
     process::Countersign,
 };
@@ -101,7 +105,7 @@ impl Inspector {
         client.send(&ask.bytes()).expect("it reads");
         let (status, head) = client.head("GET").expect("it answers");
         assert_eq!((status, head.one("content-type")), (200, Some("text/event-stream")));
-        Events { client, text: String::new(), events: VecDeque::new() }
+        Events { client, text: String::new(), ready: VecDeque::new() }
     }
 }
 
@@ -120,14 +124,19 @@ pub struct Event {
 pub struct Events {
     client: Client,
     text: String,
-    events: VecDeque<Event>,
+    ready: VecDeque<Event>,
 }
 
 impl Events {
     /// The next event, whenever it comes.
+    ///
+    /// # Panics
+    /// When none comes for long: what keeps the stream alive is no event.
     pub fn next(&mut self) -> Event {
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(event) = self.events.pop_front() {
+            assert!(Instant::now() < deadline, "no event came");
+            if let Some(event) = self.ready.pop_front() {
                 return event;
             }
             let piece = self.client.piece().expect("the stream goes on").expect("the stream goes on");
@@ -138,7 +147,7 @@ impl Events {
                 if let (Some(name), Some(data)) = (field("event: "), field("data: ")) {
                     let id = field("id: ").map(|id| id.parse().expect("a sequence"));
                     let data = serde_json::from_str(&data).expect("data is JSON");
-                    self.events.push_back(Event { name, id, data });
+                    self.ready.push_back(Event { name, id, data });
                 }
                 self.text = rest.to_owned();
             }
@@ -146,9 +155,14 @@ impl Events {
     }
 
     /// The next event of this name; others are passed over.
+    ///
+    /// # Panics
+    /// When none comes for long.
     pub fn next_of(&mut self, name: &str) -> Event {
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let event = self.next();
+            assert!(Instant::now() < deadline, "no {name} came: {event:?}");
             if event.name == name {
                 return event;
             }
