@@ -232,6 +232,6 @@ mod tests {
         for text in ["x", "", "/a#b", "/a b", "http://localhost:8080/a", "/a\nb"] {
             assert!(target(text).is_err(), "{text}");
         }
-        assert_eq!(target("/a?b=\"{c}\"").unwrap().as_str(), "/a?b=\"{c}\"");
+        assert_eq!(target("/a\"{b}?c={d}").unwrap().as_str(), "/a\"{b}?c={d}");
     }
 }
