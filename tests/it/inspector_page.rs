@@ -3,7 +3,10 @@
 //!
 //! The scenarios are in tests/browser/inspector; the stage judges each signature as the demo's gateway does.
 
-use std::{io, time::SystemTime};
+use std::{
+    io,
+    time::{Duration, SystemTime},
+};
 
 use countersign::demo::{
     canonical::Received,
@@ -21,12 +24,12 @@ use crate::support::{
 
 const JSON: &str = "application/json";
 
-/// A stage that lets in what is signed with [`SECRET`]. On the way to `/changed` a content type gets a character set, as
+/// A stage that lets in what is signed with [`SECRET`]. On the way to `/invoices` a content type gets a character set, as
 /// well-meant proxies do.
 fn stage(request: &Request, reply: &mut Reply<'_>) -> io::Result<Then> {
     let target = String::from_utf8_lossy(request.target()).into_owned();
     let mut fields = request.head.fields.clone();
-    if target == "/prod/changed" {
+    if target == "/prod/invoices" {
         for (name, value) in &mut fields {
             if name.eq_ignore_ascii_case("content-type") {
                 value.extend_from_slice(b"; charset=utf-8");
@@ -50,7 +53,8 @@ fn stage(request: &Request, reply: &mut Reply<'_>) -> io::Result<Then> {
         headers: &fields,
         body: &request.body,
     };
-    if let Err(refusal) = verifier.verify(&received, SystemTime::now()) {
+    let is_open = target == "/prod/health";
+    if !is_open && let Err(refusal) = verifier.verify(&received, SystemTime::now()) {
         let kind = refusal.error_type().expect("a signature's refusal has a type");
         let fields = [
             ("x-amzn-ErrorType", kind),
@@ -66,6 +70,10 @@ fn stage(request: &Request, reply: &mut Reply<'_>) -> io::Result<Then> {
             let markup = "\"'><img src=x onerror=alert(1)><script>alert(2)</script>";
             let kind = if path.ends_with("json") { JSON } else { "text/html" };
             answer("200 OK", &[("content-type", kind), ("x-markup", markup)], format!("<h1>{markup}</h1>"))
+        }
+        Some(path) if path.starts_with("/prod/orders") => {
+            let orders = r#"{"orders":[{"id":1042,"customer":"Ada","total":12.50,"paid":true,"note":null},{"id":1043,"customer":"Grace","total":8,"paid":false,"items":["A-1"]}],"next":null}"#;
+            answer("200 OK", &[("content-type", JSON), ("x-amzn-RequestId", "0f5c7b9e-1f0a-4c52-9f0e-3f2c5d7a8b11")], orders)
         }
         _ => answer("200 OK", &[("content-type", JSON)], r#"{"message":"success"}"#),
     })?;
@@ -85,6 +93,7 @@ fn inspect(scene: &Scene, script: &str, differs: bool) -> Browser {
         "admin": format!("http://{admin}"),
         "proxy": format!("http://{}", scene.proxy.address()),
         "differs": differs,
+        "pictures": std::env::var("COUNTERSIGN_PICTURES").ok(),
     });
     Browser::start(&format!("inspector/{script}"), given)
 }
@@ -193,6 +202,16 @@ fn nothing_opens_without_the_link_and_the_page_says_when_it_is_cut_off() {
 
 #[test]
 fn nothing_bars_the_page_to_those_who_do_not_see_or_point() {
-    let scene = setup().start(stage);
+    let end = humantime::format_rfc3339_seconds(SystemTime::now() + Duration::from_hours(1));
+    let printed = json!({
+        "Version": 1, "AccessKeyId": ACCESS_KEY, "SecretAccessKey": SECRET, "SessionToken": TOKEN,
+        "Expiration": end.to_string(),
+    });
+    let scene = setup()
+        .without_keys()
+        .stage_more("name = \"orders\"\nprofile = \"dev\"\nroute = [{ path = \"/health\", auth = \"none\" }]")
+        .file(".aws/config", "[profile dev]\ncredential_process = cat printed.json\n")
+        .file("printed.json", &printed.to_string())
+        .start(stage);
     ends(inspect(&scene, "accessible.mjs", false));
 }

@@ -11,10 +11,13 @@ export { assert, given, tell };
 /** Opens the page, runs the scenario, and tells what was checked. */
 export function inspect(scenario, options = {}) {
   return run(async (context) => {
+    step("browser");
     await context.grantPermissions(["clipboard-read", "clipboard-write"]);
     const page = await watched(context, options);
+    step("tab");
     await page.goto(given.link);
     await page.locator("#live[data-state=live]").waitFor();
+    step("page");
     assert.equal(new URL(page.url()).search, "", "the token does not stay in the address bar");
     await scenario(page, context);
     assert.deepEqual(await complaints(page), []);
@@ -34,7 +37,7 @@ export function step(name) {
 export async function watched(context, { size = { width: 1440, height: 900 }, theme = "light" } = {}) {
   const page = await context.newPage();
   // Sooner than the test gives up, so that it hears why.
-  page.setDefaultTimeout(40_000);
+  page.setDefaultTimeout(50_000);
   await page.setViewportSize(size);
   await page.emulateMedia({ colorScheme: theme });
   page.complaints = [];

@@ -6,6 +6,7 @@ import { assert, complaints, given, step, watched } from "./inspector.mjs";
 import { run } from "../browser.mjs";
 
 await run(async (context) => {
+  step("browser");
   const page = await watched(context);
   for (const path of ["/", "/?token=", "/?token=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"]) {
     const answer = await page.goto(`${given.admin}${path}`);

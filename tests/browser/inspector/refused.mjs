@@ -4,13 +4,13 @@
 import { assert, given, inspect, open, row, send } from "./inspector.mjs";
 
 await inspect(async (page) => {
-  assert.equal(await send("/changed", { method: "POST", headers: { "content-type": "application/json" }, body: "{}" }), 403);
-  await open(page, "/changed");
+  assert.equal(await send("/invoices", { method: "POST", headers: { "content-type": "application/json" }, body: "{}" }), 403);
+  await open(page, "/invoices");
   const card = page.getByRole("region", { name: "Diagnosis" });
   await card.waitFor();
   assert.ok((await card.locator(".what-to-do li").count()) > 0, "it says what to do");
   const title = await card.locator("h3").textContent();
-  assert.ok((await row(page, "/changed").textContent()).includes(title), "the list says so too");
+  assert.ok((await row(page, "/invoices").textContent()).includes(title), "the list says so too");
   const lines = (kind) => card.locator(`.diff-${kind} td:last-child`).allTextContents();
   if (given.differs) {
     assert.deepEqual(await lines("ours"), ["content-type:application/json"]);
@@ -19,7 +19,7 @@ await inspect(async (page) => {
   } else {
     assert.deepEqual([await lines("ours"), await lines("theirs")], [[], []], "the requests are the same: the secret is not");
   }
-  assert.ok((await lines("same")).includes("POST") && (await lines("same")).includes("/prod/changed"));
+  assert.ok((await lines("same")).includes("POST") && (await lines("same")).includes("/prod/invoices"));
 
   await send("/a/../b");
   await open(page, "/a/../b");
