@@ -117,7 +117,9 @@ fn small_get(c: &mut Criterion) {
 
 /// The same with each request kept for the inspector.
 fn captured_get(c: &mut Criterion) {
-    exchange(c, "GET captured", 0, Watchers { hub: Some(Hub::new(32 << 20)), blocks: None });
+    let hub = Hub::new(32 << 20);
+    hub.want();
+    exchange(c, "GET captured", 0, Watchers { hub: Some(hub), blocks: None });
 }
 
 fn upload(c: &mut Criterion) {

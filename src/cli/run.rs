@@ -99,6 +99,11 @@ pub fn run(given: Given, config: Config) -> Result<ExitCode, RunError> {
         .inspector
         .enabled
         .then(|| Hub::new(usize::try_from(config.inspector.buffer).unwrap_or(usize::MAX)));
+    // A person at a terminal may want to know what came before they looked.
+    let from_start = config.inspector.from_start.unwrap_or(logging.terminal().is_some());
+    if let Some(hub) = hub.as_ref().filter(|_| from_start) {
+        hub.want();
+    }
     let watchers = Watchers { hub, blocks: Some(logging.blocks()) };
     let traces = telemetry::start_traces(config.otlp.as_ref()).unwrap_or_else(|error| {
         tracing::warn!("{error}");

@@ -162,6 +162,8 @@ pub struct Limits {
 pub struct Inspector {
     /// Whether there is one.
     pub enabled: bool,
+    /// Whether requests are kept before it is opened; `None` is on a terminal.
+    pub from_start: Option<bool>,
     /// Whether bodies are kept.
     pub bodies: bool,
     /// Bytes that are kept of each.

@@ -103,6 +103,7 @@ pub(super) fn resolve(given: &Given, file: Option<File>) -> Result<Config, Error
         },
         inspector: Inspector {
             enabled: settings.inspector.enabled && settings.admin.0.is_some(),
+            from_start: settings.inspector.from_start,
             bodies: settings.inspector.bodies,
             max_body: settings.inspector.max_body.0,
             buffer: settings.inspector.buffer.0,

@@ -641,6 +641,15 @@ pub struct InspectorSettings {
     )))]
     pub enabled: bool,
 
+    /// Whether requests are kept from the start; otherwise from when the page is first opened. By itself on a terminal.
+    ///
+    /// Keeping costs each request time, and memory up to `buffer`: nobody pays who never looks.
+    #[config(layer_attr(arg(
+        id = "inspector.from_start", long = "inspector-from-start", value_name = "BOOL", num_args = 0..=1,
+        require_equals = true, default_missing_value = "true"
+    )))]
+    pub from_start: Option<bool>,
+
     /// Whether bodies are kept too, for the page to show.
     ///
     /// Secrets of the proxy are covered in them; what else they hold is shown as it is. What a gateway itself says when

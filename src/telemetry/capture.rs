@@ -50,6 +50,13 @@ thread_local! {
     static HERE: RefCell<Option<Rc<Rules>>> = const { RefCell::new(None) };
 }
 
+impl Rules {
+    /// Whether anybody wants to see requests now: those of the inspector before it is opened, nobody.
+    fn wants(&self) -> bool {
+        self.show.is_some() || self.failed.is_some() || self.hub.as_ref().is_some_and(|hub| hub.is_wanted())
+    }
+}
+
 impl Watchers {
     /// From now on this thread takes down what is wanted by this configuration.
     pub fn enter(&self, config: &Config) {
@@ -79,13 +86,13 @@ impl Capture {
     /// Whether this thread takes requests down.
     #[must_use]
     pub fn is_wanted() -> bool {
-        HERE.with(|here| here.borrow().is_some())
+        HERE.with(|here| here.borrow().as_ref().is_some_and(|rules| rules.wants()))
     }
 
     /// A request as it came, before anything of it has changed; `None` when this thread takes nothing down.
     #[must_use]
     pub fn begin(id: &str, parts: &Parts) -> Option<Box<Self>> {
-        let rules = HERE.with(|here| here.borrow().clone())?;
+        let rules = HERE.with(|here| here.borrow().clone()).filter(|rules| rules.wants())?;
         let target = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
         let mut headers = Headers::of(&parts.headers);
         // HTTP/2 has it in `:authority`.
@@ -175,7 +182,7 @@ impl Capture {
         } else if let Some(blocks) = rules.failed.as_ref().filter(|_| exchange.has_failed()) {
             blocks.failed(&exchange.detail());
         }
-        if let Some(hub) = &rules.hub {
+        if let Some(hub) = rules.hub.as_ref().filter(|hub| hub.is_wanted()) {
             if !rules.bodies {
                 exchange.forget_bodies(exchange.is_refused_by_gateway());
             }
@@ -274,6 +281,7 @@ mod tests {
     /// What the hub gets of a request with this answer.
     fn published(top: &str, status: u16, answer: &[(&'static str, &'static str)]) -> Arc<Exchange> {
         let hub = Hub::new(1 << 20);
+        hub.want();
         Watchers { hub: Some(Arc::clone(&hub)), blocks: None }.enter(&config(top));
         let (parts, ()) = Request::builder()
             .method(Method::POST)

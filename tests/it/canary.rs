@@ -183,7 +183,7 @@ fn start(format: &str, shown: Option<&str>, tls: bool, dead: SocketAddr) -> Scen
     let fails = format!("cat printed.txt; cat printed.txt >&2; exit 3; # {format}");
     Setup::new()
         .top(&format!(
-            "admin = \"127.0.0.1:0\"\nlog = {{ format = \"{format}\", filter = \"trace\"{show} }}\ninspector.bodies = {bodies}\n{tls}\n\
+            "admin = \"127.0.0.1:0\"\nlog = {{ format = \"{format}\", filter = \"trace\"{show} }}\ninspector.bodies = {bodies}\ninspector.from_start = true\n{tls}\n\
              guard.token.env = \"CALLERS_TOKEN\"\n[limits]\nmax_body = \"9KiB\""
         ))
         .stage(&stages(dead))

@@ -339,8 +339,7 @@ fn of_a_compressed_body_nothing_is_shown() {
     for setting in ["show", "failed"] {
         let scene =
             shown(&format!("log = {{ format = \"text\", {setting} = true }}")).start(|request, reply| {
-                let fields =
-                    [("content-encoding", "gzip"), ("x-amzn-errortype", "InvalidSignatureException")];
+                let fields = [("content-encoding", "br"), ("x-amzn-errortype", "InvalidSignatureException")];
                 reply.send(answer("403 Forbidden", &fields, &request.head.raw))?;
                 Ok(Then::Keep)
             });

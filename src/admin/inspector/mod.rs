@@ -149,6 +149,7 @@ impl Inspector {
                 "Send the header x-countersign-inspector: 1.",
             )
         } else {
+            self.hub.want();
             self.api(request, local, crowd).await
         };
         assets::secured(answer)
@@ -160,6 +161,7 @@ impl Inspector {
             return wrong_method("GET");
         }
         if self.session.is_in_link(request.uri().query()) {
+            self.hub.want();
             // To an address without it, so that the token does not stay in the address bar.
             let mut answer = assets::secured(whole(StatusCode::SEE_OTHER, "text/plain", ""));
             answer.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/"));

@@ -75,6 +75,7 @@ fn rows() -> Vec<Row> {
         row!("log.filter", "warn", "error", r#""debug""#, "", |c| c.log.filter.clone(), "warn"),
         row!("log.failed", "true", "false", "true", "", |c| c.log.failed.to_string(), "true"),
         row!("log.show", "true", "false", "true", "", |c| c.log.show.to_string(), "true"),
+        row!("inspector.from_start", "false", "true", "false", "", |c| format!("{:?}", c.inspector.from_start), "Some(false)"),
         row!("inspector.bodies", "true", "false", "true", "", |c| c.inspector.bodies.to_string(), "true"),
         row!("inspector.max_body", "1KiB", "2KiB", r#""3KiB""#, "", |c| c.inspector.max_body.to_string(), "1024"),
         row!("inspector.buffer", "1MiB", "2MiB", r#""3MiB""#, "", |c| c.inspector.buffer.to_string(), "1048576"),

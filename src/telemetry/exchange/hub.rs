@@ -2,7 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::sync::watch;
@@ -11,6 +14,8 @@ use super::Exchange;
 
 /// Where workers hand over what they captured, and where an inspector finds it. One lock, for each request once.
 pub struct Hub {
+    /// Whether anybody has looked, or said that they will.
+    wanted: AtomicBool,
     ring: Mutex<Ring>,
     state: watch::Sender<State>,
     most: usize,
@@ -45,10 +50,22 @@ struct Ring {
 }
 
 impl Hub {
-    /// One that holds about so many bytes at most.
+    /// One that holds about so many bytes at most, and takes in nothing before somebody wants it.
     #[must_use]
     pub fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { ring: Mutex::default(), state: watch::Sender::default(), most })
+        let (ring, state) = (Mutex::default(), watch::Sender::default());
+        Arc::new(Self { wanted: AtomicBool::new(false), ring, state, most })
+    }
+
+    /// From now on requests are taken in.
+    pub fn want(&self) {
+        self.wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether requests are taken in.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed)
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {

@@ -48,7 +48,8 @@ await inspect(async (page) => {
   const imported = row(page, "imported");
   await imported.click();
   await page.locator("#act-edit").waitFor();
-  assert.equal(await page.locator("#act-replay").count(), 0, "what comes from a file is not sent as if it had been here");
+  // What comes from a file is not sent as if it had been here.
+  await page.locator("#act-replay").waitFor({ state: "detached" });
 });
 
 async function contents(file) {

@@ -6,7 +6,7 @@ const MARKUP = `"'><img src=x onerror=alert(1)><script>alert(2)</script><svg onl
 
 await inspect(async (page) => {
   const headers = { "x-markup": MARKUP, "content-type": `text/html;${MARKUP}`, "x-request-id": `<img/src/onerror=alert(4)>` };
-  await send(`/markup/<img%20src=x%20onerror=alert(5)>?q=<script>alert(6)</script>&r=${encodeURIComponent("\u202egnp.exe")}`, { method: "POST", headers, body: `<h1>body</h1>${MARKUP}` });
+  await send(`/markup/"%3Cimg%20src=x%20onerror=alert(5)%3E{}?q=%3Cscript%3Ealert(6)%3C/script%3E&r=${encodeURIComponent("\u202egnp.exe")}`, { method: "POST", headers, body: `<h1>body</h1>${MARKUP}` });
   await send("/markup-json", { method: "PUT", headers: { "content-type": "application/json" }, body: JSON.stringify({ [MARKUP]: MARKUP, turned: "\u202egnp.exe" }) });
   for (const target of ["/markup/", "/markup-json"]) {
     await open(page, target);

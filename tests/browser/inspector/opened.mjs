@@ -57,7 +57,7 @@ await inspect(async (page) => {
   assert.ok((await page.locator(".steps > li").nth(1).textContent()).includes(hash), "the string to sign ends with the canonical request's hash");
   assert.deepEqual(await page.locator(".steps > li h3").allTextContents(), ["Canonical request", "String to sign", "Credential scope", "Signing key", "Signature"]);
   assert.match(await page.locator(".scope").textContent(), /us-west-2.*execute-api.*aws4_request/s);
-  assert.equal(await page.locator(".derivation .part-row").count(), 4);
+  assert.equal(await page.locator(".derivation .part-row").count(), 4, "the key, step by step");
   await keep();
 
   step("signature");

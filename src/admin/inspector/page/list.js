@@ -60,7 +60,8 @@ export class List {
   show(entries, anew = false) {
     const top = this.element.scrollTop;
     const anchor = anew || top < ROW / 2 ? undefined : this.at(Math.floor(top / ROW));
-    this.entries = entries;
+    // A copy: the caller's grows, and what was in sight is found by what was here.
+    this.entries = entries.slice();
     this.space.style.setProperty("height", `${entries.length * ROW}px`);
     this.element.setAttribute("aria-rowcount", String(entries.length + 1));
     if (anew) {
@@ -152,7 +153,10 @@ export class List {
   move(by) {
     if (!this.entries.length) return;
     const now = this.selected === null ? -1 : this.place(this.selected);
-    const place = now < 0 ? (by < 0 ? this.entries.length - 1 : 0) : Math.min(this.entries.length - 1, Math.max(0, now + by));
+    const last = this.entries.length - 1;
+    // With nothing selected, a step comes in from the edge; all the way is all the way.
+    const step = now < 0 && Number.isFinite(by);
+    const place = step ? (by < 0 ? last : 0) : Math.min(last, Math.max(0, Math.max(0, now) + by));
     this.chosen(this.at(place), false);
   }
 

@@ -131,10 +131,10 @@ function steps(signing, detail) {
       h("div", { class: "scope" }, scopes.map(([name, from], at) => [at ? h("span", { class: "slash", "aria-hidden": "true" }, "/") : null,
         h("div", {}, part(`scope scope:${name}`, line(scope[name])), h("span", { class: "from" }, `${name}, ${from}`))]))),
     step("Signing key", "The secret key never signs itself: a key is derived from it, for this scope alone.",
-      h("div", { class: "parts derivation" }, signing.derivation.map((one, at) => h("div", { class: "part-row" },
+      h("div", { class: "parts derivation" }, signing.derivation.slice(0, -1).map((one, at) => h("div", { class: "part-row" },
         part(`scope:${scopes[at]?.[0] ?? ""}`, [h("b", {}, line(one.step)), ` = ${line(one.of)}`]))))),
     step("Signature", "Sent in the authorization header, with the names of what is signed.",
-      h("div", { class: "parts" }, h("div", { class: "part-row" }, h("code", { class: "formula" }, `HMAC-SHA256(${line(signing.derivation.at(-1)?.step) || "kSigning"}, string to sign) = `, h("b", {}, line(signing.signature))))),
+      h("div", { class: "parts" }, h("div", { class: "part-row" }, h("code", { class: "formula" }, `HMAC-SHA256(${line(signing.derivation.at(-2)?.step) || "kSigning"}, string to sign) = `, h("b", {}, line(signing.signature))))),
       h("p", { class: "result" }, h("span", {}, "Access key"), h("code", {}, line(signing.access_key_id)), detail.credentials ? h("span", {}, `from ${line(detail.credentials.source)}`) : null)),
   );
 }
