@@ -315,7 +315,8 @@ fn bodies_are_cut_at_the_limit_and_secrets_with_them() {
         },
     );
     for via in Via::ALL {
-        let sent = "c".repeat(3000);
+        // Not a letter that a signature can begin with: at the cut that one would be masked.
+        let sent = "z".repeat(3000);
         let answer = scene.ask(via, &Ask::new("POST", "/a").body(sent.clone()));
         assert_eq!(answer.body.len(), 5000, "the client gets all of it");
         assert!(answer.text().contains(TOKEN));
@@ -325,10 +326,8 @@ fn bodies_are_cut_at_the_limit_and_secrets_with_them() {
     for block in &blocks(&ended.err) {
         assert!(block.contains("(the first 1024 of 5000 bytes)"), "{block}");
         assert!(block.contains("(the first 1024 of 3000 bytes)"), "{block}");
-        assert_eq!(
-            block.matches('c').count().saturating_sub(1024),
-            block.replace(&"c".repeat(1024), "").matches('c').count()
-        );
+        let runs = block.split(|c| c != 'z').map(str::len).filter(|run| *run > 8);
+        assert_eq!(runs.collect::<Vec<_>>(), [1024], "{block}");
         assert!(block.contains(&format!("{}{}", "a".repeat(1000), "*".repeat(24))), "{block}");
     }
     assert!(!ended.err.contains(&TOKEN[..12]), "{ended:?}");
