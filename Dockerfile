@@ -21,6 +21,8 @@ USER 65532:65532
 # Where ~/.aws is mounted, whichever user runs the image. A countersign.toml beside it is read.
 ENV HOME=/home/nonroot
 WORKDIR /home/nonroot
+# A page for people at a workstation. In a container nobody sees the link that opens it.
+ENV COUNTERSIGN_INSPECTOR=false
 # It listens on loopback as anywhere else: right for a sidecar. For a published port set COUNTERSIGN_LISTEN,
 # COUNTERSIGN_ALLOW_REMOTE and COUNTERSIGN_TOKEN_FILE; that callers need no token is never a default.
 EXPOSE 8080

@@ -19,6 +19,7 @@ use countersign::{
     credentials::Sources,
     proxy::Readiness,
     server::{Bound, Inherited, Server},
+    telemetry::{Watchers, exchange::Hub},
 };
 use criterion::{Criterion, Throughput, criterion_group};
 
@@ -62,7 +63,7 @@ fn read_head(stream: &mut TcpStream, buffer: &mut [u8]) -> Option<usize> {
 }
 
 /// The proxy in this process, in front of `origin`.
-fn proxy(origin: SocketAddr) -> (Server, Arc<Sources>, SocketAddr) {
+fn proxy(origin: SocketAddr, watchers: Watchers) -> (Server, Arc<Sources>, SocketAddr) {
     let url = format!("http://{origin}/prod");
     let arguments = ["countersign", "run", &url, "--region", "us-west-2", "--listen", "127.0.0.1:0"];
     let arguments = arguments.into_iter().map(Into::into);
@@ -74,14 +75,14 @@ fn proxy(origin: SocketAddr) -> (Server, Arc<Sources>, SocketAddr) {
     let keys = config.stages.iter().filter_map(|stage| stage.api_key.as_ref());
     let sources = Arc::new(Sources::start([&config.stages[0].credentials], keys).unwrap());
     let metrics = countersign::server::metrics(&config);
-    let ready = Readiness::new(|| true);
-    let server = Server::start(&config, &sources, metrics, Inherited::default(), &ready).unwrap();
+    let (inherited, ready) = (Inherited::default(), Readiness::new(|| true));
+    let server = Server::start(&config, &sources, metrics, watchers, inherited, &ready).unwrap();
     let Bound::Tcp(address) = server.bound()[0].clone() else { unreachable!("it is TCP") };
     (server, sources, address)
 }
 
-fn exchange(c: &mut Criterion, name: &str, length: usize) {
-    let (server, sources, address) = proxy(origin(length));
+fn exchange(c: &mut Criterion, name: &str, length: usize, watchers: Watchers) {
+    let (server, sources, address) = proxy(origin(length), watchers);
     let mut request =
         format!("POST /orders?b=2&a=1 HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n");
     if length == 0 {
@@ -113,14 +114,21 @@ fn exchange(c: &mut Criterion, name: &str, length: usize) {
 }
 
 fn small_get(c: &mut Criterion) {
-    exchange(c, "GET", 0);
+    exchange(c, "GET", 0, Watchers::default());
+}
+
+/// The same with each request kept for the inspector.
+fn captured_get(c: &mut Criterion) {
+    let hub = Hub::new(32 << 20);
+    hub.want();
+    exchange(c, "GET captured", 0, Watchers { hub: Some(hub), blocks: None });
 }
 
 fn upload(c: &mut Criterion) {
-    exchange(c, "POST 1 MiB", 1 << 20);
+    exchange(c, "POST 1 MiB", 1 << 20, Watchers::default());
 }
 
-criterion_group!(benches, small_get, upload);
+criterion_group!(benches, small_get, captured_get, upload);
 
 /// Runs this program once more with throwaway credentials in its environment, whatever the user has in theirs.
 fn main() {

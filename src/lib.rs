@@ -10,6 +10,7 @@
 //! | [`server`] | accept, serve, drain |
 //! | [`proxy`] | the life of a request, a step a file |
 //! | [`callers`] | which callers may borrow the credentials: pure |
+//! | [`diagnosis`] | why a gateway refused, and what to do: pure |
 //! | [`sigv4`] | canonical request, string to sign, signature: pure |
 //! | [`credentials`] | where the identity and the API key come from, and how they stay fresh |
 //! | [`upstream`] | the way to a stage: dialling, TLS, kept connections |
@@ -17,6 +18,7 @@
 //! | [`telemetry`] | one line a request, metrics, and diagnostics without secrets |
 //! | [`demo`] | a verifying gateway on loopback, for `demo` and the tests; imports nothing of ours |
 //! | `fuzzing` | promises that hold for any input: behind the feature `fuzzing`, and in the tests |
+//! | [`curl`] | a request as a command for a shell: pure |
 //! | [`secret`] | text that must never be seen |
 //! | [`coarse`] | deadlines that cost a request nothing |
 
@@ -28,7 +30,9 @@ pub mod cli;
 pub mod coarse;
 pub mod config;
 pub mod credentials;
+pub mod curl;
 pub mod demo;
+pub mod diagnosis;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod proxy;

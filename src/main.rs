@@ -41,6 +41,13 @@ fn main() -> ExitCode {
                 ExitCode::from(2)
             }
         },
+        Command::Explain(given, wanted) => match config::load(&given) {
+            Ok(config) => finish(cli::explain::run(config, &wanted)),
+            Err(mistakes) => {
+                eprint!("{}", mistakes.render(in_colour()));
+                ExitCode::from(2)
+            }
+        },
         Command::Wait(args) => finish(cli::wait::run(&args)),
         Command::Shutdown(args) => finish(cli::shutdown::run(&args)),
         Command::Service(args) => finish(cli::service::run(&args)),

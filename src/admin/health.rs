@@ -14,8 +14,8 @@ use serde::Serialize;
 
 use super::lifecycle::Lifecycle;
 use crate::{
-    config::Config,
-    credentials::{Current, CurrentKey, Problem, Sources},
+    config::{self, Config},
+    credentials::{Clock, Current, CurrentKey, Problem, Sources},
 };
 
 /// What readiness is judged by.
@@ -31,17 +31,20 @@ pub struct Health {
 /// What the configuration that runs needs.
 #[derive(Debug)]
 struct Watched {
+    config: Arc<Config>,
     token: Option<Arc<CurrentKey>>,
     stages: Vec<Stage>,
     allowed_hosts: Vec<String>,
-    quit: bool,
 }
 
+/// What a stage lives on.
 #[derive(Debug)]
-struct Stage {
+pub(super) struct Stage {
     name: String,
-    credentials: Option<Arc<Current>>,
-    api_key: Option<Arc<CurrentKey>>,
+    /// `None` where nothing is signed.
+    pub(super) credentials: Option<Arc<Current>>,
+    pub(super) api_key: Option<Arc<CurrentKey>>,
+    pub(super) clock: Arc<Clock>,
 }
 
 #[derive(Serialize)]
@@ -67,7 +70,7 @@ pub(super) struct Trouble {
 impl Health {
     /// Watches the sources that the configured stages need.
     #[must_use]
-    pub fn new(config: &Config, sources: &Sources) -> Arc<Self> {
+    pub fn new(config: &Arc<Config>, sources: &Sources) -> Arc<Self> {
         Arc::new(Self {
             life: Lifecycle::begin(),
             watched: ArcSwap::from_pointee(Watched::new(config, sources)),
@@ -77,7 +80,7 @@ impl Health {
     }
 
     /// Another configuration was taken up.
-    pub fn reloaded(&self, config: &Config, sources: &Sources) {
+    pub fn reloaded(&self, config: &Arc<Config>, sources: &Sources) {
         self.watched.store(Arc::new(Watched::new(config, sources)));
         self.rejected.store(None);
         self.reloads[0].fetch_add(1, Ordering::Relaxed);
@@ -108,19 +111,32 @@ impl Health {
 }
 
 impl Watched {
-    fn new(config: &Config, sources: &Sources) -> Self {
+    fn new(config: &Arc<Config>, sources: &Sources) -> Self {
         let stages = config.stages.iter().map(|stage| Stage {
             name: stage.name.clone(),
             credentials: stage.signs().then(|| sources.current(&stage.credentials)),
             api_key: stage.api_key.as_ref().map(|key| sources.api_key(key)),
+            clock: sources.clock(&stage.url),
         });
         let token = config.guard.token.as_ref().map(|from| sources.token(from));
-        let allowed_hosts = config.guard.allowed_hosts.clone();
-        Self { token, stages: stages.collect(), allowed_hosts, quit: config.admin_quit }
+        let config = Arc::clone(config);
+        Self { token, stages: stages.collect(), allowed_hosts: config.guard.allowed_hosts.clone(), config }
     }
 }
 
 impl Health {
+    /// The configuration that runs.
+    pub(super) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.watched.load().config)
+    }
+
+    /// What `each` makes of every stage of it.
+    pub(super) fn stages<T>(&self, mut each: impl FnMut(&config::Stage, &Stage) -> T) -> Vec<T> {
+        let watched = self.watched.load();
+        let stages = watched.config.stages.iter().zip(&watched.stages);
+        stages.map(|(config, stage)| each(config, stage)).collect()
+    }
+
     /// The callers' token, if one is asked for.
     pub(super) fn token(&self) -> Option<Arc<CurrentKey>> {
         self.watched.load().token.clone()
@@ -128,7 +144,7 @@ impl Health {
 
     /// Whether `/quitquitquit` is there.
     pub(super) fn may_quit(&self) -> bool {
-        self.watched.load().quit
+        self.watched.load().config.admin_quit
     }
 
     /// Whether a request would be served now.

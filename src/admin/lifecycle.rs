@@ -17,13 +17,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::{error, health::Trouble, is_local, json, may_see};
+use super::{
+    answer::{Answer, error, explained, json},
+    health::Trouble,
+    is_local, refused,
+};
 use crate::{
     admin::Health,
     proxy::{Readiness, Refusal},
@@ -73,6 +75,11 @@ impl Health {
         self.life.draining.store(true, Ordering::Relaxed);
     }
 
+    /// Whether nothing new should be sent here.
+    pub(super) fn is_draining(&self) -> bool {
+        self.life.is_draining()
+    }
+
     /// For those who probe the port of the requests (`health_path`).
     #[must_use]
     pub fn for_probes(self: &Arc<Self>) -> Arc<Readiness> {
@@ -106,43 +113,47 @@ impl Health {
     }
 }
 
-/// In the extensions of the answer after which the end is to begin.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Quit;
+/// Begins the end when the last of it is dropped. It comes in the extensions of the answer, and whoever serves that
+/// answer's connection holds it for as long as the connection lasts.
+#[derive(Debug, Clone)]
+pub(super) struct Quit {
+    _held: Arc<Asked>,
+}
 
-impl Quit {
-    /// That answer's connection has ended.
-    pub(super) fn now(health: &Health) {
-        health.life.quit.notify_one();
+#[derive(Debug)]
+struct Asked(Arc<Health>);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.life.quit.notify_one();
     }
 }
 
-/// The answer to what is asked here; `None` for other paths.
+/// The answer to what is asked here; `None` for other paths. `seen` says whether this one may see more than whether all
+/// is well.
 pub(super) fn answer<B>(
     request: &Request<B>,
     local: Option<IpAddr>,
-    health: &Health,
-) -> Option<Response<Full<Bytes>>> {
+    health: &Arc<Health>,
+    seen: &Result<(), Refusal>,
+) -> Option<Answer> {
     match (request.uri().path(), request.method()) {
         ("/startupz", &Method::GET | &Method::HEAD) => {
             let (status, body) = health.startup();
             let bare =
                 if status.is_success() { r#"{"status":"started"}"# } else { r#"{"status":"starting"}"# };
-            let seen = may_see(request, local, health).is_ok();
-            Some(json(status, if seen { body } else { bare.to_owned() }))
+            Some(json(status, if seen.is_ok() { body } else { bare.to_owned() }))
         }
         ("/startupz", _) => Some(method_not_allowed("GET, HEAD")),
-        ("/quitquitquit", &Method::POST) => Some(quit(request, local, health)),
+        ("/quitquitquit", &Method::POST) => Some(quit(local, health, seen)),
         ("/quitquitquit", _) => Some(method_not_allowed("POST")),
         _ => None,
     }
 }
 
-fn quit<B>(request: &Request<B>, local: Option<IpAddr>, health: &Health) -> Response<Full<Bytes>> {
-    let refuse = |message: &str, hint: &str| {
-        let body = json!({ "error": "quit-not-allowed", "message": message, "hint": hint });
-        error(StatusCode::FORBIDDEN, "quit-not-allowed", body.to_string())
-    };
+fn quit(local: Option<IpAddr>, health: &Arc<Health>, seen: &Result<(), Refusal>) -> Answer {
+    let refuse =
+        |message: &str, hint: &str| explained(StatusCode::FORBIDDEN, "quit-not-allowed", message, hint);
     if !health.may_quit() {
         return refuse("Nobody may end this proxy by a request.", "admin_quit = true allows it.");
     }
@@ -152,30 +163,26 @@ fn quit<B>(request: &Request<B>, local: Option<IpAddr>, health: &Health) -> Resp
             "Ask over 127.0.0.1, where admin listens on all addresses, or set guard.token.",
         );
     }
-    if let Err(refusal) = may_see(request, local, health) {
-        return refused(&refusal);
+    if let Err(refusal) = seen {
+        return refused(refusal);
     }
     tracing::info!("the end is asked for by /quitquitquit");
-    let mut response = json(StatusCode::OK, r#"{"status":"stopping"}"#.to_owned());
-    response.extensions_mut().insert(Quit);
-    response
+    let mut answer = json(StatusCode::OK, r#"{"status":"stopping"}"#.to_owned());
+    answer.extensions_mut().insert(Quit { _held: Arc::new(Asked(Arc::clone(health))) });
+    answer
 }
 
-/// As the proxy refuses.
-pub(super) fn refused(refusal: &Refusal) -> Response<Full<Bytes>> {
-    let body = String::from_utf8_lossy(&refusal.body("")).trim_end().to_owned();
-    error(refusal.code.status(), refusal.code.as_str(), body)
-}
-
-fn method_not_allowed(allowed: &'static str) -> Response<Full<Bytes>> {
+fn method_not_allowed(allowed: &'static str) -> Answer {
     let body = r#"{"error":"method-not-allowed"}"#.to_owned();
-    let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", body);
-    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
-    response
+    let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", body);
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    answer
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use crate::{admin::Health, cli, config, credentials::Sources};
 
     #[test]
@@ -185,7 +192,7 @@ mod tests {
         let line = ["countersign", "run", url, "--route=/*=none"].map(Into::into);
         let Ok(cli::Command::Run(given)) = cli::parse(line, []) else { panic!("it is run") };
         let config = config::load(&given).unwrap_or_else(|error| panic!("{}", error.render(false)));
-        let health = Health::new(&config, &Sources::start([], []).expect("a thread"));
+        let health = Health::new(&Arc::new(config), &Sources::start([], []).expect("a thread"));
         for (status, body) in [health.readiness(), health.startup()] {
             assert!(status == 503 && body.contains("does not listen yet"), "{body}");
         }

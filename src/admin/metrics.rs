@@ -8,11 +8,12 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, header};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::Health;
+use super::{
+    Health,
+    answer::{Answer, whole},
+};
 use crate::{
     credentials::{Current, Sources},
     telemetry::{
@@ -110,12 +111,10 @@ fn format(headers: &HeaderMap) -> Format {
 }
 
 /// The answer to a scrape.
-pub(super) fn answer(request: &HeaderMap, exposer: &Exposer) -> Response<Full<Bytes>> {
+pub(super) fn answer(request: &HeaderMap, exposer: &Exposer) -> Answer {
     let format = format(request);
-    let mut response = Response::new(Full::from(exposer.render(format)));
+    let mut response = whole(StatusCode::OK, format.content_type(), exposer.render(format));
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::VARY, HeaderValue::from_static("accept"));
     response
 }

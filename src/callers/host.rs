@@ -213,6 +213,8 @@ mod tests {
             (Some("192.168.7.7"), "192.168.7.8", false),
             (Some("192.168.7.7"), "192.168.7.7.nip.io", false),
             (Some("0.0.0.0"), "0.0.0.0", false),
+            (Some("::"), "[::]", false),
+            (Some("::"), "[0:0::0]:80", false),
             (None, "192.168.7.7", false),
         ] {
             let local = local.map(|local| local.parse().unwrap());

@@ -43,7 +43,7 @@ use crate::{
     config::{Config, TurnWait},
     credentials::{Problem, Sources},
     server::{Inherited, Server},
-    telemetry,
+    telemetry::{self, Watchers},
 };
 
 /// The variable that tells the command the proxy's address.
@@ -135,21 +135,22 @@ impl ExecError {
 pub fn run(config: Config, wanted: &Wanted) -> Result<ExitCode, ExecError> {
     let logging = telemetry::start(&config.log).map_err(RunError::from)?;
     telemetry::log_panics();
-    run::warn(&config);
-    let ended = serve(&Arc::new(config), wanted);
+    run::Cautions::of(&config).log();
+    let watchers = run::watchers(&config, &logging);
+    let ended = serve(&Arc::new(config), watchers, wanted);
     logging.finish();
     ended
 }
 
-fn serve(config: &Arc<Config>, wanted: &Wanted) -> Result<ExitCode, ExecError> {
+fn serve(config: &Arc<Config>, watchers: Watchers, wanted: &Wanted) -> Result<ExitCode, ExecError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::from)?;
     let mut signals = {
         let _in_runtime = runtime.enter();
         Signals::install().map_err(RunError::from)?
     };
-    let Serving { sources, health: _health, admin, server } =
-        run::start(config, Inherited::default(), &runtime)?;
+    let Serving { sources, health: _health, admin, server, link: _link } =
+        run::start(config, watchers, Inherited::default(), &runtime)?;
     let url = server.bound().first().map(ToString::to_string).unwrap_or_default();
     let ended = runtime.block_on(async {
         tokio::select! {

@@ -8,8 +8,11 @@ mod ask;
 pub mod completions;
 pub mod demo;
 pub mod exec;
+pub mod explain;
+mod greeting;
 mod hardening;
 pub mod health;
+mod link;
 pub mod man;
 mod notify;
 mod reload;
@@ -71,6 +74,17 @@ Examples:
   countersign exec --config orders.toml -- newman run tests.json --env-var baseUrl={}
   countersign exec --profile dev -- sh -c 'curl \"$COUNTERSIGN_URL/orders/42\"'";
 
+const EXPLAIN_EXAMPLES: &str = "\
+The request goes through the proxy's own steps with the settings and credentials of `run`, and is not sent. Values of
+headers that hold secrets are masked; the key is never shown; the signature is, being for this one request. The exit code
+is 1 for a request that the proxy would refuse.
+
+Examples:
+  countersign explain GET '/orders?limit=2' https://abc123.execute-api.us-west-2.amazonaws.com/prod
+  countersign explain POST /orders -d @order.json -H 'content-type: application/json' --config orders.toml
+  countersign explain GET /orders/42 --against refused.json
+  countersign explain GET /orders/42 --curl | sh";
+
 /// A command and its arguments.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -82,20 +96,24 @@ pub enum Command {
     #[command(skip)]
     Exec(Box<Given>, exec::Wanted),
 
+    /// Show what would be signed and sent. Its arguments are the request and the settings.
+    #[command(skip)]
+    Explain(Box<Given>, Box<explain::Wanted>),
+
     /// Show it working: a gateway that verifies, the proxy before it, and six requests. Needs no AWS account
     #[command(display_order = 1, after_help = "Example:\n  countersign demo --keep --listen 127.0.0.1:8080")]
     Demo(DemoArgs),
 
     /// Ask a running countersign whether it is ready; the exit code tells
     #[command(
-        display_order = 2,
+        display_order = 4,
         after_help = "Example:\n  countersign health --admin 127.0.0.1:8081 --timeout 2s"
     )]
     Health(HealthArgs),
 
     /// Wait until a countersign that runs, or is about to, is ready
     #[command(
-        display_order = 3,
+        display_order = 5,
         after_help = "It says on standard error what it waits for. Exit codes: 0 ready, 1 not in time.\n\n\
                       Example:\n  countersign wait --max 30s && curl http://localhost:8080/orders/42"
     )]
@@ -103,7 +121,7 @@ pub enum Command {
 
     /// Have a running countersign end in order, and wait until it has
     #[command(
-        display_order = 4,
+        display_order = 6,
         after_help = "It asks by POST /quitquitquit on the admin address, which that countersign must allow (admin_quit = \
                       true).\nExit codes: 0 ended, 1 refused or not in time.\n\n\
                       Example:\n  countersign shutdown --max 40s"
@@ -112,7 +130,7 @@ pub enum Command {
 
     /// Have the user's systemd, or launchd, run it from now on
     #[command(
-        display_order = 6,
+        display_order = 7,
         after_help = "Examples:\n  countersign service install --dry-run\n  countersign service install --config \
                       orders.toml\n  countersign service status"
     )]
@@ -120,13 +138,13 @@ pub enum Command {
 
     /// Print a shell's completion script
     #[command(
-        display_order = 7,
+        display_order = 8,
         after_help = "Example:\n  countersign completions bash > ~/.local/share/bash-completion/completions/countersign"
     )]
     Completions(CompletionsArgs),
 
     /// Print the man page, or write the pages of all commands into a directory
-    #[command(display_order = 8, after_help = "Example:\n  countersign man ~/.local/share/man/man1")]
+    #[command(display_order = 9, after_help = "Example:\n  countersign man ~/.local/share/man/man1")]
     Man(ManArgs),
 }
 
@@ -267,9 +285,15 @@ pub fn command() -> clap::Command {
         .about("Run one command with a proxy of its own; the command's exit code is passed on")
         .override_usage("countersign exec [STAGE_URL] [OPTIONS] -- COMMAND [ARGUMENTS]...")
         .after_help(EXEC_EXAMPLES)
-        .display_order(5);
+        .display_order(3);
     let exec = config::with_args(exec).args(exec::args());
-    Root::command().subcommand(config::with_args(run)).subcommand(exec)
+    let explain = clap::Command::new("explain")
+        .about("Show step by step what would be signed and sent for a request, or why a gateway refused it; sends nothing")
+        .override_usage("countersign explain METHOD PATH [STAGE_URL] [OPTIONS]")
+        .after_help(EXPLAIN_EXAMPLES)
+        .display_order(2);
+    let explain = explain::with_args(config::with_args(explain));
+    Root::command().subcommand(config::with_args(run)).subcommand(exec).subcommand(explain)
 }
 
 /// Reads a command line, its first argument being the program's name, and the environment.
@@ -295,6 +319,11 @@ pub fn parse(
         let (matches, bad) = config::parse_tolerantly(command(), &arguments, Some("exec"))?;
         let given = Given::new(&matches, bad, &environment)?.for_one_command();
         return Ok(Command::Exec(Box::new(given), exec::Wanted::new(&matches)));
+    }
+    if arguments.get(1).is_some_and(|first| first == "explain") {
+        let (matches, bad) = config::parse_tolerantly(command(), &arguments, Some("explain"))?;
+        let given = Given::new(&matches, bad, &environment)?;
+        return Ok(Command::Explain(Box::new(given), Box::new(explain::Wanted::new(&matches))));
     }
     Root::from_arg_matches(&command().try_get_matches_from(arguments)?).map(|root| root.command)
 }
@@ -366,7 +395,8 @@ mod tests {
                 seen += 1;
                 let names_a_place = ["-env", "-file", "-command"].iter().any(|end| name.ends_with(end));
                 // A switch; the name of a source; an id that AWS says is no secret.
-                let harmless = ["no-token", "credentials", "role-external-id"].contains(&name);
+                let harmless =
+                    ["no-token", "credentials", "role-external-id", "example-keys"].contains(&name);
                 assert!(names_a_place || harmless, "--{name} of {} may take a secret", command.get_name());
             }
             open.extend(command.get_subcommands_mut().map(|below| below.clone()));

@@ -11,7 +11,7 @@
 //! installed for all three signals, so that they count for process 1 of a container too, for which the kernel drops what
 //! is not handled (pid_namespaces(7)).
 
-use std::{io, process::ExitCode, sync::Arc, thread, time::Duration};
+use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, thread, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -20,15 +20,17 @@ use tokio::{
 };
 
 use super::{
+    greeting::greet,
+    link::{self, LinkFile},
     notify,
     reload::{Files, LOOK, Reloader},
 };
 use crate::{
-    admin::{self, Admin, Health},
+    admin::{self, Admin, Health, Inspected, Reach},
     config::{Config, Given},
     credentials::Sources,
     server::{self, BindError, Inherited, InheritedError, Server, StartError},
-    telemetry,
+    telemetry::{self, Logging, Terminal, Watchers, exchange::Hub},
 };
 
 /// How long the start waits for commands that print API keys and the token.
@@ -55,7 +57,7 @@ pub enum RunError {
     ))]
     Admin {
         /// As it was configured.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// What the system said.
         source: io::Error,
     },
@@ -89,43 +91,87 @@ pub fn run(given: Given, config: Config) -> Result<ExitCode, RunError> {
     let files = Files::of(&config);
     let logging = telemetry::start(&config.log)?;
     telemetry::log_panics();
-    warn(&config);
-    let served = serve(given, &Arc::new(config), inherited, files);
+    // On a terminal they are part of the greeting.
+    if logging.terminal().is_none() {
+        Cautions::of(&config).log();
+    }
+    let watchers = watchers(&config, &logging);
+    let traces = telemetry::start_traces(config.otlp.as_ref()).unwrap_or_else(|error| {
+        tracing::warn!("{error}");
+        None
+    });
+    let served = serve(given, &Arc::new(config), watchers, inherited, files, logging.terminal());
+    if let Some(traces) = traces {
+        traces.finish();
+    }
     logging.finish();
     served
 }
 
-/// What is allowed and yet worth a thought, each time it starts.
-pub(super) fn warn(config: &Config) {
-    for exposed in &config.exposed {
-        tracing::warn!(
-            file = %exposed.path.display(),
-            hint = exposed.fix,
-            "{}; --strict makes this an error",
-            exposed.what
-        );
+/// Who is to see requests.
+pub(super) fn watchers(config: &Config, logging: &Logging) -> Watchers {
+    let hub = config
+        .inspector
+        .enabled
+        .then(|| Hub::new(usize::try_from(config.inspector.buffer).unwrap_or(usize::MAX)));
+    // A person at a terminal may want to know what came before they looked.
+    let from_start = config.inspector.from_start.unwrap_or(logging.terminal().is_some());
+    if let Some(hub) = hub.as_ref().filter(|_| from_start) {
+        hub.want();
     }
-    for (setting, address) in config.remote() {
-        if config.tls.is_none() || setting == "admin" {
+    Watchers { hub, blocks: Some(logging.blocks()) }
+}
+
+/// What is allowed and yet worth a thought, each time it starts.
+pub(super) struct Cautions<'a>(&'a Config);
+
+const PLAIN: &str = "other machines reach this address over plain HTTP: whoever can read their network reads requests, \
+                     answers and the token";
+const OPEN: &str =
+    "no token is asked for: whoever reaches this address calls your stages with your credentials and API key";
+const OPEN_ADMIN: &str =
+    "no token is asked for: whoever reaches this address sees metrics and the state of your credentials";
+
+impl<'a> Cautions<'a> {
+    pub(super) const fn of(config: &'a Config) -> Self {
+        Self(config)
+    }
+
+    /// Addresses that other machines reach: setting, address and what is to be thought of.
+    fn addresses(&self) -> impl Iterator<Item = (&'static str, SocketAddr, &'static str)> + '_ {
+        self.0.remote().flat_map(|(setting, address)| {
+            let plain = (self.0.tls.is_none() || setting == "admin").then_some(PLAIN);
+            let open = if setting == "admin" { OPEN_ADMIN } else { OPEN };
+            let open = self.0.guard.token.is_none().then_some(open);
+            plain.into_iter().chain(open).map(move |what| (setting, address, what))
+        })
+    }
+
+    /// For whoever reads the log.
+    pub(super) fn log(&self) {
+        for exposed in &self.0.exposed {
             tracing::warn!(
-                setting,
-                %address,
-                "other machines reach this address over plain HTTP: whoever can read their network reads requests, \
-                 answers and the token"
+                file = %exposed.path.display(),
+                hint = exposed.fix,
+                "{}; --strict makes this an error",
+                exposed.what
             );
         }
-        if config.guard.token.is_none() {
-            tracing::warn!(
-                setting,
-                %address,
-                "no token is asked for: whoever reaches this address {}",
-                if setting == "admin" {
-                    "sees metrics and the state of your credentials"
-                } else {
-                    "calls your stages with your credentials and API key"
-                }
-            );
+        for (setting, address, what) in self.addresses() {
+            tracing::warn!(setting, %address, "{what}");
         }
+    }
+
+    /// The same for a person: what, and what to do about it.
+    pub(super) fn told(&self) -> impl Iterator<Item = (String, String)> + '_ {
+        let files =
+            self.0.exposed.iter().map(|exposed| {
+                (format!("{}: {}", exposed.path.display(), exposed.what), exposed.fix.clone())
+            });
+        files.chain(
+            self.addresses()
+                .map(|(setting, address, what)| (format!("{setting} {address}: {what}"), String::new())),
+        )
     }
 }
 
@@ -170,16 +216,22 @@ impl Signals {
 fn serve(
     given: Given,
     config: &Arc<Config>,
+    watchers: Watchers,
     inherited: Inherited,
     files: Files,
+    terminal: Option<&Terminal>,
 ) -> Result<ExitCode, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut signals = {
         let _in_runtime = runtime.enter();
         Signals::install()?
     };
-    let Serving { sources, health, admin, mut server } = start(config, inherited, &runtime)?;
-    announce(config, &server, admin.as_ref());
+    let Serving { sources, health, admin, mut server, link: _link } =
+        start(config, watchers, inherited, &runtime)?;
+    match terminal {
+        Some(terminal) => runtime.block_on(greet(config, &sources, &server, admin.as_ref(), terminal)),
+        None => announce(config, &server, admin.as_ref()),
+    }
     notify::ready("serving");
 
     let mut reloader = Reloader::new(given, Arc::clone(config), sources, Arc::clone(&health), files);
@@ -198,11 +250,14 @@ pub(super) struct Serving {
     pub(super) health: Arc<Health>,
     pub(super) admin: Option<Admin>,
     pub(super) server: Server,
+    /// Keeps the inspector's link in its file.
+    pub(super) link: Option<LinkFile>,
 }
 
 /// Starts everything that serves.
 pub(super) fn start(
     config: &Arc<Config>,
+    watchers: Watchers,
     inherited: Inherited,
     runtime: &tokio::runtime::Runtime,
 ) -> Result<Serving, RunError> {
@@ -216,17 +271,23 @@ pub(super) fn start(
     let health = Health::new(config, &sources);
     let metrics = server::metrics(config);
     let exposer = metrics.as_ref().map(|metrics| admin::exposer(&health, &sources, metrics));
+    let inspected = watchers.hub.clone().map(|hub| Inspected { hub });
     let admin = match config.admin {
         Some(address) => Some(
-            Admin::start(address, Arc::clone(&health), exposer)
+            Admin::start(address, Arc::clone(&health), exposer, inspected)
                 .map_err(|source| RunError::Admin { address, source })?,
         ),
         None => None,
     };
     runtime.block_on(wait_for_keys(config, &sources));
-    let server = Server::start(config, &sources, metrics, inherited, &health.for_probes())?;
+    let server = Server::start(config, &sources, metrics, watchers, inherited, &health.for_probes())?;
+    if let Some(admin) = &admin {
+        let listen = server.bound().iter().map(ToString::to_string).collect();
+        admin.reaches(Reach { entry: server.entry(), listen });
+    }
     health.listening();
-    Ok(Serving { sources, health, admin, server })
+    let link = announced(admin.as_ref());
+    Ok(Serving { sources, health, admin, server, link })
 }
 
 /// Whoever waits for "listening" is not to be refused because a key's command has not ended yet. Of several none waits
@@ -332,6 +393,12 @@ async fn end(
     // It has said that it is done; nothing is left that could panic.
     let _ = waiting.join();
     Ok(second.map_or(ExitCode::SUCCESS, |(_, number)| ExitCode::from(128 + number)))
+}
+
+/// Says how to get into the inspector, if there is one. What it gives back keeps the link in its file.
+fn announced(admin: Option<&Admin>) -> Option<LinkFile> {
+    let admin = admin?;
+    link::announce(admin.address(), &admin.link()?)
 }
 
 fn announce(config: &Config, server: &Server, admin: Option<&Admin>) {

@@ -37,8 +37,8 @@ const SECRETS: [(&str, &str); 2] =
 /// The id of `--stage`.
 pub(super) const WHICH_STAGE: &str = "which_stage";
 
-/// The one argument that is no flag.
-const URL: &str = "stage.url";
+/// The id of the one argument that is no flag.
+pub const STAGE_URL: &str = "stage.url";
 
 const PREFIX: &str = "COUNTERSIGN_";
 
@@ -87,7 +87,7 @@ pub fn with_args(command: Command) -> Command {
         // clap lets an argument whose value is split take all that follows, STAGE_URL too.
         let arg = if arg.get_value_delimiter().is_some() { arg.num_args(1) } else { arg };
         let arg = match arg.get_long() {
-            None if arg.get_id() != URL => {
+            None if arg.get_id() != STAGE_URL => {
                 let id = arg.get_id().to_string();
                 arg.long(id.rsplit('.').next().unwrap_or(&id).replace('_', "-"))
             }

@@ -32,7 +32,7 @@ use http::{HeaderName, Method, uri::Authority};
 
 pub use error::{Error, Kind, Mistake, Place, Problem, Text};
 pub use generate::{reference, schema};
-pub use given::{API_KEY_VARIABLE, BadValue, Given, TOKEN_VARIABLE, parse_tolerantly, with_args};
+pub use given::{API_KEY_VARIABLE, BadValue, Given, STAGE_URL, TOKEN_VARIABLE, parse_tolerantly, with_args};
 pub use guard::{LONGEST_TOKEN, SHORTEST_TOKEN};
 pub use permissions::Exposed;
 pub use resolve::load;
@@ -56,6 +56,8 @@ pub struct Config {
     pub admin_quit: bool,
     /// Where GET and HEAD on the listeners ask for readiness.
     pub health_path: Option<String>,
+    /// Whether a request's id is told to the stage and to the client.
+    pub request_id: bool,
     /// The mode of Unix sockets' files.
     pub unix_mode: u32,
     /// Whether [`Config::exposed`] is an error: then it is empty.
@@ -70,8 +72,12 @@ pub struct Config {
     pub guard: Guard,
     /// Bounds on what clients may take.
     pub limits: Limits,
+    /// What the inspector does; never on without `admin`.
+    pub inspector: Inspector,
     /// What is logged and how.
     pub log: Log,
+    /// Where traces go; `None` is where the standard variables say.
+    pub otlp: Option<OtlpEndpoint>,
     /// At least one; mounts are distinct.
     pub stages: Vec<Stage>,
     /// The file that was read, if any: what a reload reads again.
@@ -155,6 +161,21 @@ pub struct Limits {
     pub drain_timeout: Duration,
 }
 
+/// What the inspector does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspector {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Whether requests are kept before it is opened; `None` is on a terminal.
+    pub from_start: Option<bool>,
+    /// Whether bodies are kept.
+    pub bodies: bool,
+    /// Bytes that are kept of each.
+    pub max_body: u64,
+    /// Bytes of all that is kept; at least `max_body`.
+    pub buffer: u64,
+}
+
 /// What is logged and how.
 #[derive(Debug, Clone)]
 pub struct Log {
@@ -164,6 +185,23 @@ pub struct Log {
     pub filter: String,
     /// Whether each request gets a line.
     pub access: bool,
+    /// Whether requests that failed are shown with their answers.
+    pub failed: bool,
+    /// Whether all of them are shown, step by step.
+    pub show: bool,
+    /// Requests that get none while they succeed.
+    pub quiet: Vec<LendRule>,
+    /// The share of successful requests that get one: 0 to 1.
+    pub sample: f64,
+}
+
+/// Where traces go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OtlpEndpoint {
+    /// Nowhere, whatever the standard variables say.
+    Off,
+    /// A collector's base URL, without a slash at its end.
+    At(String),
 }
 
 /// How a line of log is written.
@@ -300,6 +338,17 @@ pub struct Credentials {
     pub fallback_region: String,
 }
 
+impl Credentials {
+    /// Whether these are the same, but for the region that the SDK falls back to.
+    pub(crate) fn is_identity_of(&self, other: &Self) -> bool {
+        let Self { profile, source, role, login_command, fallback_region: _ } = self;
+        *profile == other.profile
+            && *source == other.source
+            && *role == other.role
+            && *login_command == other.login_command
+    }
+}
+
 /// A single source of credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum CredentialSource {
@@ -429,6 +478,17 @@ pub enum Auth {
 }
 
 impl Auth {
+    /// As it is written in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::ApiKey => "api-key",
+            Self::Iam => "iam",
+            Self::IamAndApiKey => "iam+api-key",
+        }
+    }
+
     /// Whether the request is signed.
     #[must_use]
     pub const fn signs(self) -> bool {

@@ -26,6 +26,7 @@ impl Config {
         keep(&mut self.listen, &running.listen, "listen", &mut kept);
         keep(&mut self.admin, &running.admin, "admin", &mut kept);
         keep(&mut self.metrics, &running.metrics, "metrics", &mut kept);
+        keep(&mut self.inspector, &running.inspector, "inspector", &mut kept);
         keep(&mut self.unix_mode, &running.unix_mode, "unix_mode", &mut kept);
         keep(&mut self.workers, &running.workers, "workers", &mut kept);
         let connections = (&mut self.limits.max_connections, &running.limits.max_connections);
@@ -33,6 +34,7 @@ impl Config {
         keep(&mut self.log.format, &running.log.format, "log.format", &mut kept);
         keep(&mut self.log.filter, &running.log.filter, "log.filter", &mut kept);
         keep(&mut self.log.access, &running.log.access, "log.access", &mut kept);
+        keep(&mut self.otlp, &running.otlp, "otlp.endpoint", &mut kept);
         if self.tls.is_some() != running.tls.is_some() {
             self.tls.clone_from(&running.tls);
             kept.push("tls");
@@ -74,6 +76,7 @@ mod tests {
             ("listen = \"127.0.0.1:1\"", "listen"),
             ("admin = \"off\"\nmetrics = true", "admin"),
             ("metrics = false", "metrics"),
+            ("inspector.enabled = false", "inspector"),
             ("unix_mode = \"0660\"", "unix_mode"),
             ("tls = \"self-signed\"", "tls"),
             ("workers = 7", "workers"),
@@ -81,6 +84,7 @@ mod tests {
             ("log.format = \"json\"", "log.format"),
             ("log.filter = \"debug\"", "log.filter"),
             ("log.access = false", "log.access"),
+            ("otlp.endpoint = \"off\"", "otlp.endpoint"),
         ] {
             let mut new = config(top);
             let kept = new.keep_of(&running);

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use confique::{Config as _, Layer as _};
 
 use super::{
-    Config, Error, Given, Guard, Limits, Listen, Log,
+    Config, Error, Given, Guard, Inspector, Limits, Listen, Log,
     error::{Kind, Mistake, Place, Problem, nearest},
     file::{self, File, Map},
     given::{API_KEY_VARIABLE, TOKEN_VARIABLE, all_args, flag_of, variable_of},
@@ -64,6 +64,7 @@ pub(super) fn resolve(given: &Given, file: Option<File>) -> Result<Config, Error
     resolver.listeners(&settings, token.is_some());
     resolver.limits(&settings);
     resolver.log(&settings);
+    resolver.inspector(&settings);
     let stages = resolver.stages(&settings.stage);
     if !resolver.problems.is_empty() {
         return Err(Error::new(resolver.problems));
@@ -75,6 +76,7 @@ pub(super) fn resolve(given: &Given, file: Option<File>) -> Result<Config, Error
         metrics: settings.metrics && settings.admin.0.is_some(),
         admin_quit: settings.admin_quit,
         health_path: settings.health_path.map(|path| path.0),
+        request_id: settings.request_id,
         unix_mode: settings.unix_mode.0,
         strict: settings.strict,
         exposed: Vec::new(),
@@ -101,7 +103,23 @@ pub(super) fn resolve(given: &Given, file: Option<File>) -> Result<Config, Error
             drain_delay: limits.drain_delay.0,
             drain_timeout: limits.drain_timeout.0,
         },
-        log: Log { format: settings.log.format, filter: settings.log.filter, access: settings.log.access },
+        inspector: Inspector {
+            enabled: settings.inspector.enabled && settings.admin.0.is_some(),
+            from_start: settings.inspector.from_start,
+            bodies: settings.inspector.bodies,
+            max_body: settings.inspector.max_body.0,
+            buffer: settings.inspector.buffer.0,
+        },
+        log: Log {
+            format: settings.log.format,
+            filter: settings.log.filter,
+            access: settings.log.access,
+            failed: settings.log.failed,
+            show: settings.log.show,
+            quiet: settings.log.quiet,
+            sample: settings.log.sample.0,
+        },
+        otlp: settings.otlp.endpoint,
         stages,
         file: None,
     })
@@ -229,6 +247,20 @@ impl Resolver<'_> {
             let mistake = Mistake::new(format!("{} workers are too many", settings.workers.0))
                 .fix("one serves thousands of requests a second; more than the machine's cores help nobody");
             self.report(Kind::Value, self.place("workers"), "workers", mistake);
+        }
+    }
+
+    fn inspector(&mut self, settings: &Settings) {
+        let inspector = &settings.inspector;
+        let known = self.is_broken("inspector.max_body") || self.is_broken("inspector.buffer");
+        if inspector.buffer.0 < inspector.max_body.0 && !known {
+            let mistake = Mistake::new("one body of inspector.max_body does not fit into inspector.buffer")
+                .fix("make buffer larger than max_body");
+            let key = match self.place("inspector.buffer") {
+                Place::Nowhere => "inspector.max_body",
+                _ => "inspector.buffer",
+            };
+            self.report(Kind::Conflict, self.place(key), key, mistake);
         }
     }
 

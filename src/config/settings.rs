@@ -15,10 +15,10 @@ use confique::Layer as _;
 use schemars::JsonSchema;
 
 use super::{
-    Auth, CredentialSource, LendRule, Listen, LocalTls, LogFormat, Retry, StageUrl,
+    Auth, CredentialSource, LendRule, Listen, LocalTls, LogFormat, OtlpEndpoint, Retry, StageUrl,
     values::{
         Admin, AllowedHost, AllowedOrigin, CommandLine, Count, HealthPath, HostPort, Lifetime, Mount,
-        OneOrMany, Rate, Region, SessionTags, SignedHeader, Size, SocketMode, TurnWait, Uid, Wait,
+        OneOrMany, Rate, Region, SessionTags, Share, SignedHeader, Size, SocketMode, TurnWait, Uid, Wait,
         one_or_many, secret,
     },
 };
@@ -77,6 +77,18 @@ pub struct Settings {
     #[config(layer_attr(arg(id = "health_path", value_name = "PATH")))]
     pub health_path: Option<HealthPath>,
 
+    /// Whether a request's id is told to the stage and to the client, as `x-request-id`.
+    ///
+    /// It is the client's own where it sent one of 1 to 128 letters, digits and `-_.~:/+=@|#`, and made otherwise. It is
+    /// not signed. The log and the bodies of refusals have it in any case; a stage that answers with an
+    /// `x-request-id` of its own keeps that. With `false` a client's own passes as any other header.
+    #[config(default = true)]
+    #[config(layer_attr(arg(
+        id = "request_id", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true"
+    )))]
+    pub request_id: bool,
+
     /// The mode of Unix sockets. `0660` lets the group connect as well.
     #[config(default = "0600")]
     #[config(layer_attr(arg(id = "unix_mode", value_name = "MODE")))]
@@ -117,11 +129,23 @@ pub struct Settings {
     #[config(layer_attr(schemars(default = "LimitLayer::empty")))]
     pub limits: LimitSettings,
 
+    /// The page on the admin address that shows requests and what was made of them.
+    #[config(nested)]
+    #[config(layer_attr(command(flatten)))]
+    #[config(layer_attr(schemars(default = "InspectorLayer::empty")))]
+    pub inspector: InspectorSettings,
+
     /// What is logged and how.
     #[config(nested)]
     #[config(layer_attr(command(flatten)))]
     #[config(layer_attr(schemars(default = "LogLayer::empty")))]
     pub log: LogSettings,
+
+    /// Where traces go.
+    #[config(nested)]
+    #[config(layer_attr(command(flatten)))]
+    #[config(layer_attr(schemars(default = "OtlpLayer::empty")))]
+    pub otlp: OtlpSettings,
 
     /// The stages, one `[[stage]]` table each.
     #[config(default = [])]
@@ -319,6 +343,62 @@ pub struct LogSettings {
         default_missing_value = "true"
     )))]
     pub access: bool,
+
+    /// Whether each request that the stage answers with 400 or more, or that is refused here, is shown with its answer.
+    ///
+    /// Of a body up to 4 KiB are shown; secrets that it repeats are covered. docs/showing.md has an example.
+    #[config(default = false)]
+    #[config(layer_attr(arg(
+        id = "log.failed", long = "log-failed", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true"
+    )))]
+    pub failed: bool,
+
+    /// Whether each request is shown as it came, as it was sent and signed, and with its answer, bodies too.
+    ///
+    /// For a person at work: it costs time, and what is no secret of the proxy's is shown as it is. Of bodies up to
+    /// `inspector.max_body` are shown. docs/showing.md says how to read it.
+    #[config(default = false)]
+    #[config(layer_attr(arg(
+        id = "log.show", long = "show", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true"
+    )))]
+    pub show: bool,
+
+    /// Requests that get no line while they succeed, such as health checks: `GET /ping`. The path is the local one, and
+    /// written as in `stage.allow`.
+    ///
+    /// One that fails gets its line all the same.
+    #[config(default = [])]
+    #[config(layer_attr(arg(
+        id = "log.quiet",
+        long = "log-quiet",
+        value_name = "RULE",
+        value_delimiter = ','
+    )))]
+    pub quiet: Vec<LendRule>,
+
+    /// The share of successful requests that get a line: `0.1`, `10%` or `1/10` is every tenth, `0` none.
+    ///
+    /// One that fails gets its line in any case.
+    #[config(default = 1)]
+    #[config(layer_attr(arg(id = "log.sample", long = "log-sample", value_name = "SHARE")))]
+    pub sample: Share,
+}
+
+/// Where traces go.
+#[derive(Debug, Clone, confique::Config)]
+#[config(layer_attr(derive(Debug, Clone, clap::Args, JsonSchema)))]
+#[config(layer_attr(serde(deny_unknown_fields)))]
+#[config(layer_attr(schemars(rename = "Otlp")))]
+#[config(layer_attr(command(next_help_heading = "Traces")))]
+pub struct OtlpSettings {
+    /// A collector that takes OTLP over HTTP as protobuf, `http://localhost:4318`; or `off`.
+    ///
+    /// Each request is a span there; docs/tracing.md has what it says. Without this setting the variables
+    /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` and `OTEL_EXPORTER_OTLP_ENDPOINT` decide.
+    #[config(layer_attr(arg(id = "otlp.endpoint", long = "otlp-endpoint", value_name = "URL")))]
+    pub endpoint: Option<OtlpEndpoint>,
 }
 
 /// One API Gateway stage, or other AWS service, and where it appears locally.
@@ -564,6 +644,54 @@ pub struct TimeoutSettings {
     pub connection_age: Wait,
 }
 
+/// The page on the admin address that shows requests and what was made of them.
+#[derive(Debug, Clone, confique::Config)]
+#[config(layer_attr(derive(Debug, Clone, clap::Args, JsonSchema)))]
+#[config(layer_attr(serde(deny_unknown_fields)))]
+#[config(layer_attr(schemars(rename = "Inspector")))]
+#[config(layer_attr(command(next_help_heading = "Inspector")))]
+pub struct InspectorSettings {
+    /// Whether the page is served. It opens by a link that holds a token, made anew at each start.
+    ///
+    /// docs/inspector.md says what it shows and how to get in. Without an admin address there is no page.
+    #[config(default = true)]
+    #[config(layer_attr(arg(
+        id = "inspector.enabled", long = "inspector", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true"
+    )))]
+    pub enabled: bool,
+
+    /// Whether requests are kept from the start; otherwise from when the page is first opened. By itself on a terminal.
+    ///
+    /// Keeping costs each request time, and memory up to `buffer`: nobody pays who never looks.
+    #[config(layer_attr(arg(
+        id = "inspector.from_start", long = "inspector-from-start", value_name = "BOOL", num_args = 0..=1,
+        require_equals = true, default_missing_value = "true"
+    )))]
+    pub from_start: Option<bool>,
+
+    /// Whether bodies are kept too, for the page to show.
+    ///
+    /// Secrets of the proxy are covered in them; what else they hold is shown as it is. What a gateway itself says when
+    /// it refuses is kept in any case, as it explains the refusal.
+    #[config(default = false)]
+    #[config(layer_attr(arg(
+        id = "inspector.bodies", long = "inspector-bodies", value_name = "BOOL", num_args = 0..=1,
+        require_equals = true, default_missing_value = "true"
+    )))]
+    pub bodies: bool,
+
+    /// How much is kept of each body; `--show` shows as much.
+    #[config(default = "64KiB")]
+    #[config(layer_attr(arg(id = "inspector.max_body", long = "inspector-max-body", value_name = "SIZE")))]
+    pub max_body: Size,
+
+    /// All memory for requests that are kept; the oldest make room.
+    #[config(default = "32MiB")]
+    #[config(layer_attr(arg(id = "inspector.buffer", long = "inspector-buffer", value_name = "SIZE")))]
+    pub buffer: Size,
+}
+
 /// How often a stage may be called, by all clients together: a bucket of `burst` requests that fills up at `rate`.
 #[derive(Debug, Clone, confique::Config)]
 #[config(layer_attr(derive(Debug, Clone, clap::Args, JsonSchema)))]
@@ -608,7 +736,9 @@ pub type ApiKeyLayer = <ApiKeySettings as confique::Config>::Layer;
 pub type TokenLayer = <TokenSettings as confique::Config>::Layer;
 type GuardLayer = <GuardSettings as confique::Config>::Layer;
 type LimitLayer = <LimitSettings as confique::Config>::Layer;
+type InspectorLayer = <InspectorSettings as confique::Config>::Layer;
 type LogLayer = <LogSettings as confique::Config>::Layer;
+type OtlpLayer = <OtlpSettings as confique::Config>::Layer;
 type RateLimitLayer = <RateLimitSettings as confique::Config>::Layer;
 type RoleLayer = <RoleSettings as confique::Config>::Layer;
 type TimeoutLayer = <TimeoutSettings as confique::Config>::Layer;

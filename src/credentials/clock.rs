@@ -5,8 +5,11 @@
 //! is forgotten when answers show that the clock was set right.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicI64, Ordering},
-    time::{Duration, SystemTime},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
 };
 
 /// Seconds that no difference is made of: answers take their time, and `Date` is whole seconds.
@@ -67,6 +70,15 @@ impl Clock {
         }
     }
 
+    /// What is held seems to have expired, and whoever made it had a clock that differs by `offset`: that is taken for
+    /// the gateway's time until the gateway shows its own. Says whether there is a difference now.
+    pub fn suppose(&self, offset: i64) -> bool {
+        if offset != 0 && self.offset() == 0 && self.date_is_true.load(Ordering::Relaxed) {
+            self.settle(offset);
+        }
+        self.offset() != 0
+    }
+
     fn settle(&self, found: i64) {
         let offset = if found.abs() <= SLACK { 0 } else { found };
         let held = self.offset();
@@ -95,6 +107,41 @@ impl Clock {
     }
 }
 
+/// What the answers of those who give credentials show of the time.
+#[derive(Debug, Default)]
+pub(super) struct Witness(Mutex<Option<Sighting>>);
+
+/// A `Date`, and both of this machine's clocks when it came.
+#[derive(Debug, Clone, Copy)]
+struct Sighting {
+    date: SystemTime,
+    wall: SystemTime,
+    monotonic: Instant,
+}
+
+impl Witness {
+    /// An answer of `date` has come.
+    pub(super) fn saw(&self, date: SystemTime, wall: SystemTime, monotonic: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Sighting { date, wall, monotonic });
+    }
+
+    /// Seconds to add to this machine's time, by the last answer. 0 when it agrees, and when this machine's clock has been
+    /// set since, or may have been: then its two clocks have not gone the same way.
+    pub(super) fn offset(&self) -> i64 {
+        self.offset_at(SystemTime::now(), Instant::now())
+    }
+
+    fn offset_at(&self, wall: SystemTime, monotonic: Instant) -> i64 {
+        let Some(seen) = *self.0.lock().unwrap_or_else(PoisonError::into_inner) else { return 0 };
+        let gone = monotonic.saturating_duration_since(seen.monotonic);
+        if between(seen.wall + gone, wall).abs() > SLACK {
+            return 0;
+        }
+        let offset = between(seen.wall, seen.date);
+        if (SLACK..=MOST).contains(&offset.abs()) { offset } else { 0 }
+    }
+}
+
 /// Where this module's log lines come from, for filters.
 const TARGET: &str = "countersign::clock";
 
@@ -116,9 +163,9 @@ pub(super) fn shifted(time: SystemTime, seconds: i64) -> SystemTime {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::time::{Duration, Instant, SystemTime};
 
-    use super::{Clock, MOST, shifted};
+    use super::{Clock, MOST, Witness, shifted};
 
     fn from_now(seconds: i64) -> SystemTime {
         shifted(SystemTime::now(), seconds)
@@ -174,6 +221,32 @@ mod tests {
         assert!(plain.refused(plain.now(), Some(from_now(600)), None));
         plain.shown(from_now(0));
         about(&plain, 600);
+    }
+
+    #[test]
+    fn who_gives_credentials_tells_the_time_until_the_clock_is_set() {
+        let (wall, monotonic) = (SystemTime::now(), Instant::now());
+        let (later, hour) = (Duration::from_secs(3), Duration::from_secs(3600));
+        let witness = Witness::default();
+        assert_eq!(witness.offset(), 0);
+        for (shown, believed) in [(-7200, -7200), (600, 600), (30, 0), (-MOST - 100, 0)] {
+            witness.saw(shifted(wall, shown), wall, monotonic);
+            assert_eq!(witness.offset_at(wall + later, monotonic + later), believed);
+            assert_eq!(witness.offset_at(wall - 2 * hour, monotonic + later), 0, "set back");
+            assert_eq!(witness.offset_at(wall + hour, monotonic + later), 0, "set forward, or asleep");
+        }
+    }
+
+    #[test]
+    fn what_is_supposed_gives_way_to_what_the_gateway_shows() {
+        let clock = Clock::new("s", true);
+        assert!(!clock.suppose(0) && clock.suppose(-7200));
+        about(&clock, -7200);
+        assert!(clock.suppose(-3600));
+        about(&clock, -7200);
+        clock.shown(from_now(0));
+        assert_eq!(clock.offset(), 0);
+        assert!(!Clock::new("s", false).suppose(-7200), "an emulator goes by this machine's clock");
     }
 
     #[test]

@@ -17,7 +17,9 @@ use tokio::{
 };
 
 use super::{
-    clock::shifted,
+    clock::{Witness, shifted},
+    history::{Attempt, History},
+    login::{ByHand, LoginRefused},
     problem::{Kind, Problem},
 };
 use crate::{secret::Secret, telemetry};
@@ -76,6 +78,18 @@ impl Identity {
             serial: 0,
             source: source.into(),
         })
+    }
+
+    /// The keys of AWS's documentation and of its test suite for Signature Version 4.
+    pub(super) fn example() -> Self {
+        Self {
+            access_key_id: "AKIDEXAMPLE".into(),
+            secret: Secret::new("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
+            session_token: None,
+            expires: None,
+            serial: 0,
+            source: "AWS's example keys".into(),
+        }
     }
 
     /// Whether the keys are the same, whatever their expiry.
@@ -142,10 +156,15 @@ pub struct Current {
     login_wanted: AtomicBool,
     /// Seconds to add to this machine's time, by a gateway's clock.
     offset: AtomicI64,
+    /// What the answers that credentials come in show of the time.
+    pub(super) witness: Arc<Witness>,
     /// Attempts by how they ended.
     fetched: AtomicU64,
     hiccups: AtomicU64,
     failed: AtomicU64,
+    history: History,
+    /// The login that a person may begin.
+    pub(super) by_hand: ByHand,
 }
 
 impl Current {
@@ -160,9 +179,12 @@ impl Current {
             asked: AtomicU64::new(0),
             login_wanted: AtomicBool::new(false),
             offset: AtomicI64::new(0),
+            witness: Arc::default(),
             fetched: AtomicU64::new(0),
             hiccups: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            history: History::default(),
+            by_hand: ByHand::default(),
         }
     }
 
@@ -242,6 +264,13 @@ impl Current {
         time::timeout(limit, wait).await.unwrap_or(None)
     }
 
+    /// Returns once the source has answered for the first time, with credentials or a problem.
+    pub async fn first_attempt(&self) {
+        // This holds the sender, so that it cannot be gone.
+        let mut attempts = self.attempts.subscribe();
+        let _ended = attempts.wait_for(|(count, _)| *count > 0).await;
+    }
+
     /// Has the source asked again soon, within its own spacing, and waits for nothing: what is given up after a known
     /// problem recovers with the next request rather than after a long pause. Any number of calls wake the task once.
     pub fn poke(&self) {
@@ -268,6 +297,28 @@ impl Current {
         }
     }
 
+    /// A person asks for it: the login command is begun now, whatever is held.
+    ///
+    /// # Errors
+    /// [`LoginRefused`] when there is no such command, or it runs already.
+    pub fn log_in(&self) -> Result<(), LoginRefused> {
+        self.by_hand.ask()?;
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Whether there is a command that logs in.
+    #[must_use]
+    pub fn can_log_in(&self) -> bool {
+        self.by_hand.is_there()
+    }
+
+    /// How the last questions to the source ended, the oldest first.
+    #[must_use]
+    pub fn history(&self) -> Vec<Attempt> {
+        self.history.all()
+    }
+
     /// Whether such a caller is waiting.
     pub(super) fn login_wanted(&self) -> bool {
         self.login_wanted.load(Ordering::Acquire)
@@ -286,13 +337,24 @@ impl Current {
     }
 
     /// The difference that was last learned.
-    pub(super) fn offset(&self) -> i64 {
+    #[must_use]
+    pub fn offset(&self) -> i64 {
         self.offset.load(Ordering::Acquire)
     }
 
+    /// Seconds to add to this machine's time by the clock of whoever gives these credentials; 0 when that is not known.
+    pub fn supposed_offset(&self) -> i64 {
+        self.witness.offset()
+    }
+
     /// The time by which credentials expire.
-    pub(super) fn now(&self) -> SystemTime {
-        shifted(SystemTime::now(), self.offset())
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        let offset = match self.offset() {
+            0 => self.supposed_offset(),
+            learned => learned,
+        };
+        shifted(SystemTime::now(), offset)
     }
 
     /// Whether the gateway refused what is held. Stays so until newer keys are here.
@@ -320,6 +382,12 @@ impl Current {
             SERIAL.fetch_add(1, Ordering::Relaxed)
         });
         let identity = Arc::new(identity);
+        let detail = match (&problem, identity.expires) {
+            (Some(problem), _) => problem.message().to_owned(),
+            (None, Some(expires)) => format!("good until {}", humantime::format_rfc3339_seconds(expires)),
+            (None, None) => "they do not expire".to_owned(),
+        };
+        self.history.add("fetched", detail);
         self.identity.store(Some(Arc::clone(&identity)));
         self.problem.store(problem.map(Arc::new));
         self.ended(Outcome::Fetched);
@@ -332,6 +400,8 @@ impl Current {
         if self.is_refused() && outcome == Outcome::Failed {
             self.settled.store(self.refused.load(Ordering::Acquire), Ordering::Release);
         }
+        let word = if outcome == Outcome::Hiccup { "hiccup" } else { "failed" };
+        self.history.add(word, problem.message().to_owned());
         self.problem.store(Some(Arc::new(problem)));
         self.ended(outcome);
     }

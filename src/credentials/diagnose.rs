@@ -127,12 +127,17 @@ fn named_file(text: &str) -> Option<(PathBuf, bool)> {
     Some((PathBuf::from(path), verb == "write"))
 }
 
-/// The problem that `error` is, when `asked` was asked.
-pub(super) fn diagnose(error: &CredentialsError, asked: Asked<'_>, environment: &Environment) -> Problem {
+/// The problem that `error` is, when `asked` was asked; `region` is that of the SDK's own calls.
+pub(super) fn diagnose(
+    error: &CredentialsError,
+    asked: Asked<'_>,
+    region: &str,
+    environment: &Environment,
+) -> Problem {
     let found = Findings::of(error);
     let name = asked.name();
-    if let (Some((path, true)), Some(_)) = (&found.file, found.io) {
-        return read_only(path);
+    if let (Some((path, true)), Some(kind)) = (&found.file, found.io) {
+        return unwritable(path, kind);
     }
     if let (Some((path, false)), Some(kind)) = (&found.file, found.io)
         && kind != io::ErrorKind::NotFound
@@ -152,17 +157,17 @@ pub(super) fn diagnose(error: &CredentialsError, asked: Asked<'_>, environment: 
         return problem;
     }
     if let Some((code, message)) = &found.service {
-        return refusal(code, message, asked, &name);
+        return refusal(code, message, asked, region, &name);
     }
     if found.timed_out {
-        return Problem::new(Kind::TimedOut, format!("{name}: no answer in time"), NETWORK);
+        return Problem::new(Kind::TimedOut, format!("{name}: no answer in time"), network(asked, region));
     }
     if found.unreachable {
         let cause = found.io.map(|kind| format!(" ({})", plain(&kind.into()))).unwrap_or_default();
         return Problem::new(
             Kind::Unreachable,
             format!("{name}: the service cannot be reached{cause}"),
-            NETWORK,
+            network(asked, region),
         );
     }
     if (matches!(asked, Asked::WebIdentity) || matches!(asked.base(), Some((_, Base::WebIdentity))))
@@ -198,8 +203,17 @@ pub(super) fn diagnose(error: &CredentialsError, asked: Asked<'_>, environment: 
     }
 }
 
-const NETWORK: &str =
-    "check the network, the proxy and name resolution of this machine; it is tried again by itself";
+/// What to look at when nobody answers. A region that does not exist has no address.
+fn network(asked: Asked<'_>, region: &str) -> String {
+    let and = match (asked, asked.base()) {
+        (_, Some((_, Base::Sso))) => ", and sso_region".to_owned(),
+        (Asked::Environment | Asked::Container | Asked::Instance, _) => String::new(),
+        _ => format!(", and the region, which is {region} here"),
+    };
+    format!(
+        "check the network, the proxy and name resolution of this machine{and}; it is tried again by itself"
+    )
+}
 
 /// Sessions that a person begins and that end.
 fn login(found: &Findings, profile: &str, base: &Base) -> Option<Problem> {
@@ -209,11 +223,27 @@ fn login(found: &Findings, profile: &str, base: &Base) -> Option<Problem> {
         Base::Sso
             if found.says("SSO token") || found.file.is_some() || code == Some("UnauthorizedException") =>
         {
+            // A service in another region knows nothing of the session.
+            let region =
+                if code.is_some() { " (if that has been done already, check sso_region)" } else { "" };
             Some(Problem::new(
                 Kind::SsoLogin,
                 format!("the SSO session of profile `{profile}` is over or was never begun"),
-                format!("run `aws sso login{flag}`; the proxy takes it up by itself"),
+                format!("run `aws sso login{flag}`; the proxy takes it up by itself{region}"),
             ))
+        }
+        Base::Login if found.says("due to insufficient permissions") => Some(Problem::new(
+            Kind::Denied,
+            format!("the login session of profile `{profile}` may not be renewed"),
+            "allow its user or role signin:CreateOAuth2Token, or take the credentials from elsewhere",
+        )),
+        // That it could not be renewed tells nothing of the session when nobody answered, or with an error.
+        Base::Login
+            if found.unreachable
+                || found.timed_out
+                || code.is_some_and(|code| code.starts_with("Internal") || code.starts_with("TooMany")) =>
+        {
+            None
         }
         Base::Login if found.says("Login token") || found.file.is_some() => Some(Problem::new(
             Kind::Login,
@@ -225,12 +255,36 @@ fn login(found: &Findings, profile: &str, base: &Base) -> Option<Problem> {
 }
 
 /// A service understood the question and said no.
-fn refusal(code: &str, message: &str, asked: Asked<'_>, name: &str) -> Problem {
+fn refusal(code: &str, message: &str, asked: Asked<'_>, region: &str, name: &str) -> Problem {
     let said =
         if message.is_empty() { format!("{name}: {code}") } else { format!("{name}: {code}: {message}") };
     let bare = code.strip_suffix("Exception").unwrap_or(code);
     let web = matches!(asked, Asked::WebIdentity) || matches!(asked.base(), Some((_, Base::WebIdentity)));
+    let sso = matches!(asked.base(), Some((_, Base::Sso)));
+    let another_region =
+        |why: &str| format!("{why}, or set another region than {region} in the profile or as AWS_REGION");
     let (kind, hint) = match bare {
+        "SignatureDoesNotMatch" if message.contains("should be scoped to") => {
+            return Problem::new(
+                Kind::Denied,
+                said,
+                another_region("the service is asked in another region than its own: mend its address"),
+            );
+        }
+        "RegionDisabled" => {
+            return Problem::new(
+                Kind::Denied,
+                said,
+                another_region("STS is not active in this region; activate it"),
+            );
+        }
+        "InvalidClientTokenId" | "UnrecognizedClient" | "InvalidAccessKeyId" => {
+            let hint = format!(
+                "the access key is unknown: it was deleted or deactivated, belongs to another partition, is a session's key \
+                 without its token, or the account has not enabled the region, which is {region} here"
+            );
+            return Problem::new(Kind::Refused, said, hint);
+        }
         "ExpiredToken" | "InvalidIdentityToken" | "IDPRejectedClaim" if web => (
             Kind::Refused,
             "the web identity token is old or not trusted: whoever writes AWS_WEB_IDENTITY_TOKEN_FILE must renew it, and \
@@ -240,16 +294,11 @@ fn refusal(code: &str, message: &str, asked: Asked<'_>, name: &str) -> Problem {
             Kind::Refused,
             "the credentials that were to be exchanged have expired: log in again, or renew them where they are kept",
         ),
-        "InvalidClientTokenId" | "UnrecognizedClient" | "InvalidAccessKeyId" => (
-            Kind::Refused,
-            "the access key is unknown: it was deleted or deactivated, belongs to another partition, or is a session's key \
-             without its token",
-        ),
         "SignatureDoesNotMatch" => (
             Kind::Refused,
             "the secret access key does not belong to the access key id, or this clock is wrong",
         ),
-        "AccessDenied" | "Forbidden" if matches!(asked.base(), Some((_, Base::Sso))) => (
+        "AccessDenied" | "Forbidden" | "ResourceNotFound" | "InvalidRequest" if sso => (
             Kind::Denied,
             "check sso_account_id and sso_role_name; the permission set may not be assigned to you",
         ),
@@ -258,9 +307,6 @@ fn refusal(code: &str, message: &str, asked: Asked<'_>, name: &str) -> Problem {
             "the caller needs sts:AssumeRole on the role, the role's trust policy must name the caller, and an external id \
              must be the one it asks for",
         ),
-        "RegionDisabled" => {
-            (Kind::Denied, "STS is not active in this region: activate it, or set another region")
-        }
         "ValidationError" | "MalformedPolicyDocument" | "InvalidRequest" | "ResourceNotFound" => {
             (Kind::Denied, "check the role's ARN, its session name, external id and duration")
         }
@@ -305,10 +351,14 @@ fn nothing(asked: Asked<'_>, name: &str) -> Problem {
 }
 
 /// The SDK renews a token and cannot keep it.
-fn read_only(path: &std::path::Path) -> Problem {
+fn unwritable(path: &std::path::Path, kind: io::ErrorKind) -> Problem {
+    let message = format!("a renewed token cannot be written to {}: {}", path.display(), plain(&kind.into()));
+    if matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        return Problem::new(Kind::File, message, "make room there; it is tried again by itself");
+    }
     Problem::new(
         Kind::File,
-        format!("a renewed token cannot be written to {}", path.display()),
+        message,
         "the SDK writes refreshed tokens back: mount ~/.aws so that it can be written (without `:ro`) and belongs to the \
          user that runs countersign, or give it credentials from outside with `credential_process` or the environment",
     )
@@ -360,12 +410,13 @@ mod tests {
         let environment = Environment::of(&[]);
         for (text, kind, hint) in [
             ("failed to write `/home/ann/.aws/sso/cache/x.json`", io::ErrorKind::ReadOnlyFilesystem, "`:ro`"),
+            ("failed to write `/home/ann/.aws/sso/cache/x.json`", io::ErrorKind::StorageFull, "make room"),
             ("failed to read `/home/ann/.aws/sso/cache/x.json`", io::ErrorKind::PermissionDenied, "--user"),
         ] {
             let io = io::Error::new(kind, "hunter2");
             let error = Told("failed to load the cached SSO token", Some(Box::new(Sourced(text, io))));
             let problem =
-                diagnose(&CredentialsError::provider_error(error), Asked::Environment, &environment);
+                diagnose(&CredentialsError::provider_error(error), Asked::Environment, "", &environment);
             assert_eq!(problem.kind(), Kind::File);
             assert!(problem.message().contains("/home/ann/.aws/sso/cache/x.json"), "{problem}");
             assert!(problem.hint().contains(hint) && !problem.to_string().contains("hunter2"), "{problem}");
@@ -375,7 +426,7 @@ mod tests {
     #[test]
     fn texts_that_are_not_known_are_not_passed_on() {
         let error = CredentialsError::provider_error("the password hunter2 is wrong");
-        let problem = diagnose(&error, Asked::Instance, &Environment::of(&[]));
+        let problem = diagnose(&error, Asked::Instance, "", &Environment::of(&[]));
         assert!(!problem.to_string().contains("hunter2"), "{problem}");
     }
 }

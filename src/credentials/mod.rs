@@ -13,11 +13,13 @@
 //! |---|---|
 //! | `current.rs` | what requests read |
 //! | `clock.rs` | how far this machine's clock is from a gateway's |
+//! | `dated.rs` | what the services that give credentials show of the time |
 //! | `refresh.rs` | when a source is asked, and what is logged |
 //! | `source.rs` | asking a source once: the SDK's providers, roles |
 //! | `profile.rs` | what the AWS configuration files say about a profile |
 //! | `process.rs`, `command.rs` | `credential_process`, and running commands whose output is a secret |
 //! | `login.rs` | has a person log in, where the configuration says how |
+//! | `history.rs` | how the last questions ended |
 //! | `watch.rs`, `environment.rs` | files that change, variables that name them |
 //! | `problem.rs`, `diagnose.rs` | what is wrong, in words that hold no secret |
 //! | `api_key.rs` | the API key, and the token for callers |
@@ -26,8 +28,10 @@ mod api_key;
 mod clock;
 mod command;
 mod current;
+mod dated;
 mod diagnose;
 mod environment;
+mod history;
 mod login;
 mod problem;
 mod process;
@@ -55,10 +59,18 @@ pub use self::{
     api_key::CurrentKey,
     clock::Clock,
     current::{Current, Identity},
+    history::Attempt,
+    login::LoginRefused,
     problem::{Kind, Problem},
     watch::stamp,
 };
-use self::{api_key::Purpose, environment::Environment, refresh::Refresher, source::Source};
+use self::{
+    api_key::Purpose,
+    environment::Environment,
+    login::{Flight, Login},
+    refresh::Refresher,
+    source::Source,
+};
 use crate::config;
 
 /// How long the thread waits at its end for a name resolution or a file that cannot be interrupted.
@@ -78,6 +90,7 @@ pub struct Sources {
     identities: Mutex<HashMap<config::Credentials, (Arc<Current>, AbortHandle)>>,
     keys: Mutex<Vec<KeySource>>,
     clocks: Mutex<HashMap<String, Arc<Clock>>>,
+    flights: Mutex<HashMap<Vec<String>, Arc<Flight>>>,
 }
 
 impl Sources {
@@ -108,6 +121,7 @@ impl Sources {
             identities: Mutex::default(),
             keys: Mutex::default(),
             clocks: Mutex::default(),
+            flights: Mutex::default(),
         };
         for wanted in credentials {
             sources.current(wanted);
@@ -126,11 +140,32 @@ impl Sources {
             return Arc::clone(current);
         }
         let current = Arc::new(Current::new());
-        let source = Source::new(wanted.clone(), self.environment.clone(), self.http.clone());
-        let refresher = Refresher::new(source, &self.environment, Arc::clone(&current));
+        let (environment, witness) = (self.environment.clone(), Arc::clone(&current.witness));
+        let source = Source::new(wanted.clone(), environment, self.http.clone(), witness);
+        let login = self.login(wanted);
+        let refresher = Refresher::new(source, &self.environment, Arc::clone(&current), login);
         let task = self.handle.spawn(refresher.run()).abort_handle();
         identities.insert(wanted.clone(), (Arc::clone(&current), task));
         current
+    }
+
+    /// Has these sources hold the keys of AWS's documentation, and asks nobody. They open nothing.
+    pub fn hold_examples<'a>(&self, wanted: impl IntoIterator<Item = &'a config::Credentials>) {
+        let mut identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
+        for wanted in wanted {
+            let current = Arc::new(Current::new());
+            current.publish(Identity::example(), None);
+            let nothing = self.handle.spawn(std::future::ready(())).abort_handle();
+            identities.insert(wanted.clone(), (current, nothing));
+        }
+    }
+
+    /// What has a person log in for this source. Sources with one command share a flight of it.
+    fn login(&self, wanted: &config::Credentials) -> Login {
+        let words = wanted.login_command.clone().unwrap_or_default();
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        let flight = Arc::clone(flights.entry(words.clone()).or_default());
+        Login::new(words, flight)
     }
 
     /// Every source that was started, with its name. Two that differ in what the name does not tell share one.

@@ -3,7 +3,7 @@
 //! The SDK could do it, but without a time-out, with the proxy's standard input, and with the command's standard
 //! error in its error and its log. The format: AWS SDKs and Tools Reference Guide, "Process credential provider".
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_smithy_types::date_time::{DateTime, Format};
@@ -46,6 +46,11 @@ pub(super) async fn credentials(line: &str, profile: &str) -> Result<Credentials
     })
 }
 
+/// An RFC 3339 time.
+pub(super) fn expiration(text: &str) -> Option<SystemTime> {
+    DateTime::from_str(text, Format::DateTimeWithOffset).ok()?.try_into().ok()
+}
+
 /// Reads the printed JSON. The error names a field, never a value.
 fn parse(printed: &[u8]) -> Result<Credentials, &'static str> {
     let Ok(Value::Object(fields)) = serde_json::from_slice(printed) else {
@@ -60,11 +65,7 @@ fn parse(printed: &[u8]) -> Result<Credentials, &'static str> {
     let expires = match field("Expiration") {
         None | Some(Value::Null) => None,
         Some(value) => Some(
-            value
-                .as_str()
-                .and_then(|text| DateTime::from_str(text, Format::DateTimeWithOffset).ok())
-                .and_then(|time| time.try_into().ok())
-                .ok_or("has an `Expiration` that is not an RFC 3339 time")?,
+            value.as_str().and_then(expiration).ok_or("has an `Expiration` that is not an RFC 3339 time")?,
         ),
     };
     Ok(Credentials::new(

@@ -62,6 +62,21 @@ enum State {
     Failing(Kind, bool),
 }
 
+impl State {
+    /// Whether a person has nothing new to learn: a service that is down is now silent, now out of reach, now in error.
+    const fn is_like(self, other: Self) -> bool {
+        const fn is_down(kind: Kind) -> bool {
+            matches!(kind, Kind::Unreachable | Kind::TimedOut | Kind::Service)
+        }
+        match (self, other) {
+            (Self::Failing(one, serves), Self::Failing(another, still_serves)) => {
+                serves == still_serves && is_down(one) && is_down(another)
+            }
+            _ => false,
+        }
+    }
+}
+
 pub(super) struct Refresher {
     source: Source,
     current: Arc<Current>,
@@ -81,8 +96,11 @@ pub(super) struct Refresher {
 }
 
 impl Refresher {
-    pub fn new(source: Source, environment: &Environment, current: Arc<Current>) -> Self {
+    pub fn new(source: Source, environment: &Environment, current: Arc<Current>, login: Login) -> Self {
         let watch = Watch::new(environment);
+        if login.is_configured() {
+            current.by_hand.allow();
+        }
         Self {
             seen: watch.look(),
             due: Some(Due::after(Duration::ZERO)),
@@ -90,7 +108,7 @@ impl Refresher {
             by_request: false,
             pause: FIRST_PAUSE,
             state: State::Starting,
-            login: Login::new(source.login_command()),
+            login,
             offset: 0,
             source,
             current,
@@ -118,6 +136,14 @@ impl Refresher {
 
     /// Has a person log in, if only that helps and somebody on this machine waits for it.
     fn consider_login(&mut self) {
+        if self.current.by_hand.take() {
+            self.login.begin_by_hand(self.source.name());
+        }
+        self.consider_login_for_a_caller();
+        self.current.by_hand.runs(self.login.is_running());
+    }
+
+    fn consider_login_for_a_caller(&mut self) {
         let State::Failing(kind, serves) = self.state else { return };
         let unusable = !serves || self.current.is_refused();
         if Login::helps(kind) && unusable && self.current.login_wanted() {
@@ -204,10 +230,17 @@ impl Refresher {
     fn fetched(&mut self, identity: Identity) {
         let now = self.current.now();
         let expired = identity.expired(now).then(|| {
+            let renew = match &*identity.source {
+                "environment" => {
+                    "start countersign anew with new ones (the environment of a running program cannot change), or name a \
+                     profile"
+                }
+                _ => "renew them where they come from",
+            };
             Problem::new(
                 Kind::Expired,
                 format!("the credentials from {} have expired", identity.source),
-                "renew them where they come from; if they are new, this machine's clock is wrong",
+                format!("{renew}; if they are new, this machine's clock is wrong"),
             )
         });
         let kind = expired.as_ref().map(Problem::kind);
@@ -261,10 +294,10 @@ impl Refresher {
 
     /// Logs a change of state.
     fn say(&mut self, state: State) {
-        if self.state == state {
+        let before = std::mem::replace(&mut self.state, state);
+        if before == state || before.is_like(state) {
             return;
         }
-        self.state = state;
         let held = self.current.load();
         let problem = self.current.problem();
         let text = |part: fn(&Problem) -> &str| problem.as_deref().map(part).unwrap_or_default().to_owned();
@@ -315,7 +348,22 @@ fn jitter() -> f64 {
 mod tests {
     use std::time::Duration;
 
-    use super::{jitter, refresh_after};
+    use super::{Kind, State, jitter, refresh_after};
+
+    #[test]
+    fn a_service_that_is_down_is_said_once_however_it_shows() {
+        let (silent, unreachable) =
+            (State::Failing(Kind::TimedOut, true), State::Failing(Kind::Unreachable, true));
+        assert!(silent.is_like(unreachable));
+        for news in [
+            State::Failing(Kind::Unreachable, false),
+            State::Failing(Kind::SsoLogin, true),
+            State::Failing(Kind::Expired, true),
+            State::Usable,
+        ] {
+            assert!(!silent.is_like(news), "{news:?}");
+        }
+    }
 
     #[test]
     fn the_lead_scales_with_the_lifetime() {

@@ -20,7 +20,9 @@ use aws_smithy_http_client::{Builder, tls};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use super::{
+    clock::Witness,
     current::Identity,
+    dated,
     diagnose::{Asked, diagnose},
     environment::Environment,
     problem::{Kind, Problem},
@@ -67,18 +69,19 @@ pub(super) fn name(wanted: &config::Credentials) -> String {
 }
 
 impl Source {
-    pub const fn new(wanted: config::Credentials, environment: Environment, http: SharedHttpClient) -> Self {
-        Self { wanted, environment, http, survey: None }
+    /// Asks by `http`; what its answers show of the time goes to `witness`.
+    pub fn new(
+        wanted: config::Credentials,
+        environment: Environment,
+        http: SharedHttpClient,
+        witness: Arc<Witness>,
+    ) -> Self {
+        Self { wanted, environment, http: dated::client(http, witness), survey: None }
     }
 
     /// What the person calls it.
     pub fn name(&self) -> String {
         name(&self.wanted)
-    }
-
-    /// What has a person log in.
-    pub fn login_command(&self) -> Option<Vec<String>> {
-        self.wanted.login_command.clone()
     }
 
     /// The token file that the profile names, once the profile has been read.
@@ -153,7 +156,13 @@ impl Source {
     }
 
     async fn environment(&self) -> Result<Given, Failure> {
-        ask(EnvironmentVariableCredentialsProvider::new(), "environment", Ask::Environment).await
+        let provider = EnvironmentVariableCredentialsProvider::new();
+        let Given(mut credentials, name) = ask(provider, "environment", Ask::Environment).await?;
+        // The SDK does not read it; `aws configure export-credentials --format env` writes it.
+        if let Some(text) = self.environment.get("AWS_CREDENTIAL_EXPIRATION") {
+            *credentials.expiry_mut() = process::expiration(text.trim());
+        }
+        Ok(Given(credentials, name))
     }
 
     async fn web_identity(&self) -> Result<Given, Failure> {
@@ -242,11 +251,10 @@ impl Source {
         let asked = provider.provide_credentials();
         match tokio::time::timeout(LIMIT, asked).await {
             Ok(Ok(credentials)) => Ok(Given(credentials, format!("role {}", role.arn).into())),
-            Ok(Err(error)) => Err(diagnose(&error, Asked::Role { arn: &role.arn, over }, &self.environment)),
-            Err(_) => Err(diagnose(
+            Ok(Err(error)) => Err(self.diagnose(&error, Asked::Role { arn: &role.arn, over })),
+            Err(_) => Err(self.diagnose(
                 &CredentialsError::provider_timed_out(LIMIT),
                 Asked::Role { arn: &role.arn, over },
-                &self.environment,
             )),
         }
     }
@@ -322,7 +330,11 @@ impl Source {
             (Ask::Container, _) => Asked::Container,
             (Ask::Instance, _) => Asked::Instance,
         };
-        diagnose(&error, asked, &self.environment)
+        self.diagnose(&error, asked)
+    }
+
+    fn diagnose(&self, error: &CredentialsError, asked: Asked<'_>) -> Problem {
+        diagnose(error, asked, self.region().as_ref(), &self.environment)
     }
 }
 

@@ -136,8 +136,10 @@ fn is_of_one_hop(name: &str) -> bool {
 fn is_owned(name: &str, auth: Auth) -> bool {
     const NAMES: &str = "x-api-key x-amz-date x-amz-security-token x-amz-content-sha256 x-apigw-api-id \
                          x-countersign-token";
+    let look_alike = name != "x-request-id" && dashed(name) == "x-request-id";
     let name = dashed(name);
-    NAMES.split(' ').any(|one| one == name)
+    look_alike
+        || NAMES.split(' ').any(|one| one == name)
         || (name == "authorization" && auth != Auth::None && auth != Auth::ApiKey)
 }
 

@@ -41,6 +41,8 @@ pub fn host(input: &[u8]) {
 fn is_of_this_machine(host: &[u8], local: Option<IpAddr>, listed: &[String]) -> bool {
     let Ok(host) = String::from_utf8(host.to_vec()) else { return false };
     let host = host.to_ascii_lowercase();
+    // "Every address" is none of this machine's.
+    let local = local.filter(|local| !["0.0.0.0", "::"].contains(&&*local.to_string()));
     // From the end: digits after a colon are a port, unless the colon is one of an address.
     let digits = host.chars().rev().take_while(char::is_ascii_digit).count();
     let (before, port) = host.split_at(host.len() - digits);

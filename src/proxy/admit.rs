@@ -17,6 +17,7 @@ use futures_util::future::Either;
 use tower::Service;
 
 use super::{body::Buffered, places::Door, refusal::Refusal, stage::Shared};
+use crate::telemetry::Phase;
 
 /// A request that may be sent on and answered.
 pub struct Admitted(pub(super) Buffered);
@@ -56,6 +57,7 @@ where
         }
         let (mut next, door) = (self.next.clone(), Rc::clone(&self.door));
         Either::Right(Box::pin(async move {
+            request.head.record.enter(Phase::Queue);
             request.head.place = Some(door.take().await?);
             next.call(Admitted(request)).await
         }))

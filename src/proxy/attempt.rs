@@ -11,7 +11,7 @@
 //! Besides, a signed request that the gateway itself refused, because its credentials or its date were no good, is signed
 //! and sent once more when there is something better to sign with ([`mod@super::mend`]): refused, it has not acted.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
@@ -19,6 +19,7 @@ use super::{
     api_key::{API_KEY, Keyed},
     forward::forward,
     identity,
+    inside::{self, Slot},
     mend::{self, Signed, mend},
     peek::PeekedBody,
     places::Place,
@@ -30,6 +31,7 @@ use crate::{
     callers::origin::SEC_FETCH_SITE,
     telemetry::{
         Phase, Record,
+        exchange::Signing,
         metrics::{self, Retried},
     },
     upstream::{Failure, Sent},
@@ -56,6 +58,10 @@ pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
     loop {
         request.head.record.enter(Phase::Sign);
         let (headers, signed) = complete(&mut request).await?;
+        if let Some(slot) = only_sign(&request) {
+            slot.put(to_copy(&request, headers));
+            return Err(Code::NotSent.into());
+        }
         match forward(&request, headers, fresh).await {
             // Its connection speaks something else from here on, and no request can have asked for that.
             Ok(answer) if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
@@ -119,6 +125,9 @@ pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
 /// The headers to send: signed now, where the route asks for that, and with what. A copy, since they may be sent again.
 async fn complete(request: &mut Keyed) -> Result<(HeaderMap, Option<Signed>), Refusal> {
     if !request.head.auth.signs() {
+        if let Some(capture) = &request.head.record.capture {
+            capture.sent(request.head.target.as_str(), &request.head.headers, None);
+        }
         return Ok((request.head.headers.clone(), None));
     }
     let stage = Rc::clone(&request.head.stage);
@@ -128,9 +137,49 @@ async fn complete(request: &mut Keyed) -> Result<(HeaderMap, Option<Signed>), Re
     }
     let identity = stage.credentials.load();
     let Some(identity) = &*identity else { return Err(Code::NoCredentials.into()) };
-    let at = stage.clock.now();
+    let at = only_sign(request).and_then(|slot| slot.at).unwrap_or_else(|| stage.clock.now());
     let signed = Signed { serial: identity.serial, at };
-    Ok((sign(request, &stage, identity, at), Some(signed)))
+    if request.head.record.is_logged() {
+        request.head.record.signed_with.set(Some(stage.signed_with(identity)));
+    }
+    let headers = sign(request, &stage, identity, at);
+    if let Some(capture) = &request.head.record.capture {
+        capture.signed_with(&identity.source, &identity.access_key_id, identity.expires);
+        let signer = stage.signer.borrow();
+        let (canonical, to_sign) = (signer.canonical_request().text(), signer.string_to_sign());
+        let signing = Signing::of(canonical, to_sign, &identity.access_key_id);
+        capture.sent(request.head.target.as_str(), &headers, Some(signing));
+    }
+    Ok((headers, Some(signed)))
+}
+
+/// Where the request is put once it is signed, if it is not to be sent.
+fn only_sign(request: &Keyed) -> Option<&Slot> {
+    request.head.inside.as_ref()?.only_sign.as_deref()
+}
+
+/// What a person takes along instead of having it sent.
+fn to_copy(request: &Keyed, headers: HeaderMap) -> inside::Signed {
+    let (head, stage) = (&request.head, &request.head.stage.config);
+    let identity = head.stage.credentials.load();
+    let identity = identity.as_ref().filter(|_| head.auth.signs());
+    let signer = head.stage.signer.borrow();
+    let signing = identity.map(|identity| {
+        Signing::of(signer.canonical_request().text(), signer.string_to_sign(), &identity.access_key_id)
+    });
+    let scheme = if stage.url.tls { "https" } else { "http" };
+    inside::Signed {
+        method: head.method.clone(),
+        base: format!("{scheme}://{}", stage.url.authority),
+        target: head.target.to_string(),
+        headers,
+        connect_to: stage.connect_to.clone(),
+        ca_bundle: stage.ca_bundle.clone(),
+        stage: stage.name.clone(),
+        auth: head.auth,
+        signing,
+        credentials: identity.map(|identity| (Arc::clone(&identity.source), identity.expires)),
+    }
 }
 
 fn may_send_again(failure: &Failure, request: &Keyed) -> bool {

@@ -42,6 +42,7 @@ use crate::{
     coarse,
     config::Limits,
     sigv4::{EMPTY_SHA256, hex_into},
+    telemetry::{Phase, Record},
     upstream::Chunks,
 };
 
@@ -130,7 +131,8 @@ async fn read(request: Sanitized, shared: &Shared) -> Result<Buffered, Refusal> 
         return Err(too_large(limits.max_body));
     }
     let most = announced.unwrap_or(limits.max_body);
-    let mut share = shared.budget.take(ahead(0, 0, most)).await?;
+    let record = Rc::clone(&head.record);
+    let mut share = room(shared, ahead(0, 0, most), &record).await?;
     let mut pieces = Pieces::default();
     let mut hash = Sha256::new();
     let mut pace = Pace::new();
@@ -160,18 +162,33 @@ async fn read(request: Sanitized, shared: &Shared) -> Result<Buffered, Refusal> 
             share.merge(match shared.budget.try_take(ahead(charged, pieces.bytes, most)) {
                 Some(more) => more,
                 // Room is scarce, so no more than what has come.
-                None => shared.budget.take(in_permits(pieces.bytes - charged)).await?,
+                None => room(shared, in_permits(pieces.bytes - charged), &record).await?,
             });
             // While it waits for room the client cannot send.
             pace.since += asked.elapsed();
         }
     }
-    let chunks = Chunks::new(pieces.finish());
+    let pieces = pieces.finish();
+    if let Some(capture) = &head.record.capture {
+        capture.body(&pieces);
+    }
+    let chunks = Chunks::new(pieces);
     head.record.received.set(chunks.len());
     head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(chunks.len()));
     let mut hex = String::with_capacity(64);
     hex_into(&mut hex, &hash.finalize());
     Ok(Buffered { head, body: Body { chunks, hash: Some(hex), _share: Some(share) } })
+}
+
+/// Room for so many bytes; the wait for it counts as waiting, not as the client's sending.
+async fn room(shared: &Shared, bytes: u32, record: &Record) -> Result<Share, Refusal> {
+    if let Some(share) = shared.budget.try_take(bytes) {
+        return Ok(share);
+    }
+    record.enter(Phase::Queue);
+    let share = shared.budget.take(bytes).await?;
+    record.enter(Phase::Receive);
+    Ok(share)
 }
 
 /// A body that ends early, or one whose chunks are none.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::refusal::{Code, Refusal};
-use crate::credentials::{Clock, Current};
+use crate::credentials::{Clock, Current, Identity};
 
 /// How long a request waits for a refresh: a laptop that wakes up, a container that was throttled.
 const WAIT: Duration = Duration::from_secs(5);
@@ -21,11 +21,17 @@ pub(super) async fn usable(current: &Current, clock: &Clock, from_here: bool) ->
     if held == Some(true) {
         return Ok(());
     }
-    // With none at all and a known reason, the answer is already clear; the next request may be luckier.
-    let hopeless = held.is_none() && current.problem().is_some();
+    // With none at all and a reason that somebody has to mend, the answer is already clear; the next request may be
+    // luckier.
+    let hopeless = held.is_none() && current.problem().is_some_and(|problem| !problem.kind().transient());
+    // What seems to have expired may only seem so, by a clock that is ahead.
+    let unexpired = |identity: &Identity| {
+        !identity.expired(clock.now())
+            || clock.suppose(current.supposed_offset()) && !identity.expired(clock.now())
+    };
     if hopeless {
         current.poke();
-    } else if current.wait_usable(|identity| !identity.expired(clock.now()), WAIT).await.is_some() {
+    } else if current.wait_usable(unexpired, WAIT).await.is_some() {
         return Ok(());
     }
     // Looked at again: others may have come meanwhile.

@@ -11,12 +11,14 @@ use http::{HeaderName, Method, Response, StatusCode, header};
 
 use super::{
     heal::{Meaning, meaning},
-    peek::{PeekedBody, is_plain},
+    peek::{self, PeekedBody},
     sanitize::Head,
 };
 
 /// The gateway's name for a refusal.
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+/// How far from its clock a gateway takes a signature's date.
+const WINDOW: Duration = Duration::from_secs(300);
 /// How long a request waits for newer credentials, once.
 const WAIT: Duration = Duration::from_secs(5);
 
@@ -50,24 +52,35 @@ pub(super) async fn mend(
     if kind.is_none() && !json {
         return Some(answer);
     }
-    let plain = is_plain(&answer);
     let (parts, body) = answer.into_parts();
     let (body, read) = body.look().await;
     let answer = Response::from_parts(parts, body);
     let Some(body) = read else { return Some(answer) };
-    let mended = match meaning(kind.as_deref(), if plain { &body } else { &[] }) {
-        Meaning::ExpiredToken | Meaning::UnknownKey => newer_credentials(head, signed.serial).await,
+    let mended = match meaning(kind.as_deref(), &peek::text(answer.headers(), &body)) {
+        Meaning::ExpiredToken | Meaning::UnknownKey => {
+            newer_credentials(head, signed.serial, kind.is_some()).await
+        }
         Meaning::Skewed(shown) => gateways_time(head, signed.at, shown, &answer),
         // The text tells nothing: if the clocks differ by more than the gateway allows, that is the cause.
         Meaning::Signature => gateways_time(head, signed.at, None, &answer),
+        // An HTTP API says this for whatever reason. By itself it tells nothing; a date that no gateway accepts does.
+        Meaning::Forbidden if date(&answer).is_some_and(|date| are_apart(signed.at, date)) => {
+            gateways_time(head, signed.at, None, &answer)
+        }
         _ => false,
     };
     let safe = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
     if mended && (safe || kind.is_some()) { None } else { Some(answer) }
 }
 
-/// Has the source asked, once for all requests that were refused, and waits for other keys than those.
-async fn newer_credentials(head: &Head, serial: u64) -> bool {
+/// Whether a gateway with the clock `date` refuses what is signed for `signed`.
+fn are_apart(signed: SystemTime, date: SystemTime) -> bool {
+    signed.duration_since(date).or_else(|_| date.duration_since(signed)).is_ok_and(|apart| apart >= WINDOW)
+}
+
+/// Has the source asked, once for all requests that were refused, and waits for other keys than those. A person is asked
+/// to log in only when it was `surely` the gateway that refused.
+async fn newer_credentials(head: &Head, serial: u64, surely: bool) -> bool {
     let stage = &head.stage;
     stage.credentials.refused(serial);
     let now = || stage.clock.now();
@@ -76,7 +89,7 @@ async fn newer_credentials(head: &Head, serial: u64) -> bool {
         .wait_usable(|identity| identity.serial != serial && !identity.expired(now()), WAIT)
         .await
         .is_some();
-    if !newer && head.from_here {
+    if !newer && surely && head.from_here {
         stage.credentials.want_login();
     }
     newer

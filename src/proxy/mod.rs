@@ -36,15 +36,17 @@ mod guard;
 mod heal;
 mod hop_by_hop;
 mod identity;
+mod inside;
 mod lend;
 mod live;
-mod mask;
 mod mend;
 mod pattern;
 mod peek;
 mod peer;
 mod places;
+mod prepare;
 mod probe;
+mod quiet;
 mod rate;
 mod readings;
 mod record;
@@ -60,17 +62,21 @@ mod step;
 mod target;
 mod token;
 mod turn;
+mod unpack;
 
 use std::{convert::Infallible, rc::Rc};
 
 use http::Response;
 use tower::{Service, ServiceBuilder, layer::layer_fn, service_fn, util::option_layer};
 
+pub use inside::{Closed, Entry, Inside, Signed, Slot};
 pub use live::Live;
+pub use prepare::{Prepared, Refused, prepare};
 pub use probe::Readiness;
 pub use record::{AnswerOut, Caller, Incoming};
 pub use refusal::{Code, Fault, Refusal, reference};
 pub use rules::{NotLent, is_lent};
+pub use sanitize::OWN_COOKIE;
 pub use stage::{Budget, Shared, SharedError};
 pub use token::CallerToken;
 
@@ -88,15 +94,17 @@ pub fn chain(
     shared: &Rc<Shared>,
 ) -> impl Service<Incoming, Response = Response<AnswerOut>, Error = Infallible> + Clone + use<> {
     let (first, door, last) = (Rc::clone(shared), Rc::clone(shared), Rc::clone(shared));
+    let tells_id = shared.config().request_id;
+    let quiet = Rc::clone(&shared.quiet);
     ServiceBuilder::new()
         // Outside of everything, as a probe is no request. Not there without a path for it.
         .layer(option_layer(probe::layer(shared)))
         // Outside of all that can refuse, so that refusals are recorded too.
-        .layer(layer_fn(record::Record::new))
+        .layer(layer_fn(move |next| record::Record::new(next, &quiet)))
         // Outside of refusals too, since a page that may call is to read them. Not there without allowed origins.
         .layer(option_layer(guard::cors::layer(shared)))
         // Directly inside them: whatever refuses further in is answered here, in one form.
-        .layer(layer_fn(refuse::Refuse::new))
+        .layer(layer_fn(move |next| refuse::Refuse::new(next, tells_id)))
         // First of the deciding steps: nothing is looked at, let alone spent, for a caller who may not ask.
         .layer(layer_fn(move |next| guard::Guard::new(next, &first)))
         // Before anything depends on a stage's settings.

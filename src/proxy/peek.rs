@@ -7,10 +7,11 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{Response, header};
+use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
+use super::unpack;
 use crate::{
     coarse,
     upstream::{AnswerBody, Cut},
@@ -69,9 +70,13 @@ impl PeekedBody {
     }
 }
 
-/// Whether the body is text as it stands.
-pub(super) fn is_plain<T>(response: &Response<T>) -> bool {
-    !response.headers().contains_key(header::CONTENT_ENCODING)
+/// The text of what was read, if it can be told; nothing where it cannot.
+pub(super) fn text(headers: &HeaderMap, read: &Bytes) -> Bytes {
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        unpack::whole(headers, read).unwrap_or_default().into()
+    } else {
+        read.clone()
+    }
 }
 
 impl Body for PeekedBody {

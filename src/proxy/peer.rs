@@ -30,7 +30,7 @@ mod tests {
 
     #[test]
     fn who_is_not_known_does_not_pass() {
-        let socket = |uid| Caller { local: None, uid, tls: false };
+        let socket = |uid| Caller { local: None, uid, tls: false, inside: None };
         for (allowed, uid, passes) in [
             (&[][..], None, true),
             (&[], Some(1), true),
@@ -40,7 +40,7 @@ mod tests {
         ] {
             assert_eq!(check(&socket(uid), allowed).is_ok(), passes, "{allowed:?} {uid:?}");
         }
-        let tcp = Caller { local: Some("127.0.0.1".parse().unwrap()), uid: None, tls: false };
+        let tcp = Caller { local: Some("127.0.0.1".parse().unwrap()), uid: None, tls: false, inside: None };
         assert!(check(&tcp, &[1]).is_ok());
     }
 }

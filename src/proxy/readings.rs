@@ -25,7 +25,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    pub(super) fn segments(&self) -> impl Iterator<Item = &[u8]> {
+    pub(super) fn segments(&self) -> impl Iterator<Item = &[u8]> + Clone {
         self.segments.iter().map(Vec::as_slice)
     }
 
@@ -34,12 +34,24 @@ impl Reading {
     }
 }
 
+/// Whether every server reads a path in the same way: by its slashes.
+pub(super) fn is_plain(path: &str) -> bool {
+    memchr::memchr3(b'%', b';', b'\\', path.as_bytes()).is_none()
+}
+
+/// The segments of a plain path, and whether an empty one stands at the end: its only [`Reading`], without a copy.
+pub(super) fn plain(path: &[u8]) -> (impl Iterator<Item = &[u8]> + Clone, bool) {
+    let segments = path.split(|byte| *byte == b'/').filter(|segment| !segment.is_empty());
+    (segments, path.last().is_none_or(|byte| *byte == b'/'))
+}
+
 /// Every reading of a path, API Gateway's first; `None` when nobody can tell them.
 pub(super) fn readings(path: &str) -> Option<Vec<Reading>> {
-    let path = path.as_bytes();
-    if !path.iter().any(|byte| matches!(byte, b'%' | b';' | b'\\')) {
+    if is_plain(path) {
+        let path = path.as_bytes();
         return Some(vec![Way { split: 0, strip: 0, depth: 1, back_slash: false }.read(path)]);
     }
+    let path = path.as_bytes();
     let once = decode(path);
     let twice = decode(&once);
     let is_clear = path.len() <= LONGEST

@@ -8,6 +8,7 @@ use std::{
     net::IpAddr,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -18,8 +19,11 @@ use hyper::body::Incoming as HyperBody;
 use pin_project_lite::pin_project;
 use tower::Service;
 
-use super::refuse::AnswerBody;
-use crate::{telemetry, upstream::Cut};
+use super::{inside::Inside, quiet::Quiet, refuse::AnswerBody};
+use crate::{
+    telemetry::{self, Capture, RequestId},
+    upstream::Cut,
+};
 
 /// What the server hands in: a request as it came, and on which socket.
 pub struct Incoming {
@@ -40,6 +44,16 @@ pub struct Caller {
     pub uid: Option<u32>,
     /// Whether the client speaks TLS with us, so that its own name for us begins with `https://`.
     pub tls: bool,
+    /// Where the connection comes from within this process.
+    pub inside: Option<Arc<Inside>>,
+}
+
+impl Caller {
+    /// Whether it runs on this machine: what reaches a loopback address came from here, and so did what uses a Unix
+    /// socket. Whoever uses another address may be anywhere.
+    pub(super) fn is_here(&self) -> bool {
+        self.local.is_none_or(|local| local.to_canonical().is_loopback())
+    }
 }
 
 /// A request with its record: what `guard` takes.
@@ -58,11 +72,12 @@ pub struct Received {
 #[derive(Clone)]
 pub(super) struct Record<S> {
     next: S,
+    quiet: Rc<Quiet>,
 }
 
 impl<S> Record<S> {
-    pub(super) const fn new(next: S) -> Self {
-        Self { next }
+    pub(super) fn new(next: S, quiet: &Rc<Quiet>) -> Self {
+        Self { next, quiet: Rc::clone(quiet) }
     }
 }
 
@@ -81,11 +96,31 @@ where
     fn call(&mut self, incoming: Incoming) -> Self::Future {
         let Incoming { request, caller, fragment } = incoming;
         let (parts, body) = request.into_parts();
-        let record = Rc::new(telemetry::Record::start(parts.method.clone(), parts.uri.path()));
+        let inside = caller.inside.as_deref();
+        let id = inside.map_or_else(|| RequestId::of(&parts.headers), |inside| inside.id.clone());
+        let trace = telemetry::Trace::begin(&parts.method, &parts.headers);
+        let mut record = telemetry::Record::start(parts.method.clone(), parts.uri.path(), id, trace);
+        record.lines.set(self.quiet.lines(&parts.method, parts.uri.path()));
+        if Capture::is_wanted() {
+            record.capture = take_down(record.id(), &parts, inside);
+        }
+        let record = Rc::new(record);
         let received =
             Received { parts: Box::new(parts), body, caller, fragment, record: Rc::clone(&record) };
         Recording { inner: self.next.call(received), record: Some(record) }
     }
+}
+
+/// The request as it came. One that is only to be signed is nothing to be seen: a person takes it along.
+fn take_down(id: &RequestId, parts: &request::Parts, inside: Option<&Inside>) -> Option<Box<Capture>> {
+    if inside.is_some_and(|inside| inside.only_sign.is_some()) {
+        return None;
+    }
+    let capture = Capture::begin(id.as_str(), parts)?;
+    if let Some(repeated) = inside.and_then(|inside| inside.replay_of.as_deref()) {
+        capture.repeats(repeated);
+    }
+    Some(capture)
 }
 
 pin_project! {
@@ -146,6 +181,9 @@ impl Body for AnswerOut {
             Some(Ok(frame)) => {
                 let length = frame.data_ref().map_or(0, Bytes::len) as u64;
                 record.sent.set(record.sent.get() + length);
+                if let (Some(capture), Some(piece)) = (&record.capture, frame.data_ref()) {
+                    capture.answer_piece(piece);
+                }
             }
             Some(Err(error)) => {
                 record.cut.set(true);
@@ -162,5 +200,33 @@ impl Body for AnswerOut {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Caller;
+
+    #[test]
+    fn a_caller_on_this_machine_is_told_by_the_address_that_it_uses() {
+        for (local, here) in [
+            (None, true),
+            (Some("127.0.0.1"), true),
+            (Some("127.8.0.1"), true),
+            (Some("::1"), true),
+            (Some("::ffff:127.0.0.1"), true),
+            (Some("10.0.0.7"), false),
+            (Some("::ffff:10.0.0.7"), false),
+            (Some("fe80::1"), false),
+            (Some("2001:db8::1"), false),
+        ] {
+            let caller = Caller {
+                local: local.map(|local| local.parse().unwrap()),
+                uid: None,
+                tls: false,
+                inside: None,
+            };
+            assert_eq!(caller.is_here(), here, "{local:?}");
+        }
     }
 }

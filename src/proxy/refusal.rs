@@ -175,6 +175,9 @@ codes! {
     InternalError "internal-error" INTERNAL_SERVER_ERROR Proxy
         "The proxy met a defect of its own on this request; other requests go on."
         "Please report it, with the line of log that says where. The stage may have acted on the request."
+    NotSent "not-sent" CONFLICT Client
+        "The inspector had the request signed for a command that its user copied; it was not sent."
+        "Run the command, or replay the request to send it."
     OutOfFiles "out-of-files" SERVICE_UNAVAILABLE Proxy
         "This process, or the system, has as many files and sockets open as it may, so that there is none for a connection to the stage."
         "Try again; and raise the limit (ulimit -n, LimitNOFILE= of systemd), or lower limits.max_connections."
@@ -312,6 +315,9 @@ pub fn reference() -> String {
          What breaks the rules of HTTP/2 gets no answer, as there is no request: its stream is reset (`RST_STREAM`) or\n\
          its connection ended (`GOAWAY`), mostly with `PROTOCOL_ERROR`. The preface of HTTP/2 behind a request of\n\
          HTTP/1.1 ends the connection without an answer.\n\n\
+         What is answered before there is a request (`header-timeout`, `headers-too-large`, `tls-expected`, most of\n\
+         `bad-request`) has no `request_id` and no `access-control-*` headers: nobody knows whose page it came from. A page\n\
+         of an allowed origin sees a network error in its place.\n\n\
          The admin listener's own refusals carry the header too, also with the code `not-found`, and no `request_id`. What\n\
          is no valid request there is answered with status 400 or 431 alone.\n\n\
          After these refusals an HTTP/1.1 connection ends, as what follows on it cannot be trusted:\n",

@@ -1,6 +1,8 @@
 //! Turns a refusal of any step into the proxy's own answer: its status, `x-countersign-error`, and a JSON body that
 //! says what happened and what to do.
 //!
+//! Every answer, the stage's too, gets the request's id as `x-request-id`, unless the stage gave one.
+//!
 //! A panic further in is a refusal too (500): it costs the one request, which is recorded like any other. What the
 //! panic said has gone to the log. Nothing that a step borrows from its worker stays borrowed or half changed for
 //! others: guards let go while the stack unwinds, and a connection to the stage that was in use is closed.
@@ -27,7 +29,7 @@ use super::{
     token,
 };
 use crate::{
-    telemetry::{Record, metrics},
+    telemetry::{REQUEST_ID, Record, metrics},
     upstream::Cut,
 };
 
@@ -37,11 +39,13 @@ pub(super) const ERROR_HEADER: HeaderName = HeaderName::from_static("x-countersi
 #[derive(Clone)]
 pub(super) struct Refuse<S> {
     next: S,
+    /// Whether answers carry the request's id.
+    tells_id: bool,
 }
 
 impl<S> Refuse<S> {
-    pub(super) const fn new(next: S) -> Self {
-        Self { next }
+    pub(super) const fn new(next: S, tells_id: bool) -> Self {
+        Self { next, tells_id }
     }
 }
 
@@ -63,7 +67,7 @@ where
         let bodiless = request.parts.method == Method::HEAD;
         let http1 = request.parts.version < Version::HTTP_2;
         let inner = catch_unwind(AssertUnwindSafe(|| self.next.call(request))).ok();
-        Refusing { inner, record, bodiless, http1 }
+        Refusing { inner, record, bodiless, http1, tells_id: self.tells_id }
     }
 }
 
@@ -76,6 +80,7 @@ pin_project! {
         record: Rc<Record>,
         bodiless: bool,
         http1: bool,
+        tells_id: bool,
     }
 }
 
@@ -96,6 +101,10 @@ where
             Ok(response) => response,
             Err(refusal) => {
                 metrics::refused(refusal.code as usize);
+                if let Some(capture) = &this.record.capture {
+                    let (code, fault) = (refusal.code.as_str(), refusal.code.fault().as_str());
+                    capture.refused(code, fault, refusal.message(), refusal.hint());
+                }
                 this.record.refusal.set(Some((refusal.code.as_str(), refusal.code.fault().as_str())));
                 if refusal.code.ends_connection() {
                     this.record.ends_connection.set(true);
@@ -103,6 +112,10 @@ where
                 answer(&refusal, this.record.id().as_str(), *this.bodiless)
             }
         };
+        if *this.tells_id {
+            // A stage that has an id of its own for it knows why.
+            answer.headers_mut().entry(REQUEST_ID).or_insert_with(|| this.record.id().value());
+        }
         // HTTP/2 has no such field (RFC 9113 section 8.2.2); its streams do not follow each other.
         if this.record.ends_connection.get() && *this.http1 {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -142,10 +155,6 @@ fn answer(refusal: &Refusal, request_id: &str, bodiless: bool) -> Response<Answe
 }
 
 /// The body of an answer: the stage's, or one of the proxy's own.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large one is the usual one, and a box would cost each answer"
-)]
 pub enum AnswerBody {
     /// As it comes from the stage.
     Stage(MaskedBody),
@@ -209,10 +218,11 @@ mod tests {
     use super::{AnswerBody, Received, Refuse};
     use crate::{
         proxy::{
+            quiet::Quiet,
             record::{AnswerOut, Caller, Incoming, Record},
             refusal::{Code, Refusal},
         },
-        telemetry::ACCESS,
+        telemetry::{self, ACCESS},
     };
 
     /// The lines about requests: status and code.
@@ -278,8 +288,8 @@ mod tests {
                 assert_ne!(request.parts.uri.path(), "/now", "a step that panics at once");
                 last(request, Rc::clone(&go))
             });
-            let caller = Rc::new(Caller { local: None, uid: None, tls: false });
-            let mut steps = Record::new(Refuse::new(steps));
+            let caller = Rc::new(Caller { local: None, uid: None, tls: false, inside: None });
+            let mut steps = Record::new(Refuse::new(steps, true), &Rc::new(Quiet::default()));
             Box::pin(steps.call(Incoming { request, caller, fragment: false }))
         }
     }
@@ -302,6 +312,7 @@ mod tests {
     fn run<F: Future<Output = ()>>(
         work: impl FnOnce(DuplexStream, DuplexStream, Rc<Notify>) -> F,
     ) -> Vec<(u64, String)> {
+        telemetry::turn_on();
         let lines = Lines::default();
         let subscriber = tracing_subscriber::registry().with(lines.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -1,6 +1,8 @@
 //! The stage's answer on its way back: hop-by-hop fields go, `Location` into the stage points back at the proxy,
-//! and so do cookies, secrets that a refusal echoes are masked, and the body streams as it comes. One that the stage cuts short ends in
-//! an error for the client too, never as a short success.
+//! and so do cookies, secrets that a refusal echoes are masked, and the body streams as it comes. One that the stage
+//! cuts short ends in an error for the client too, never as a short success.
+//!
+//! A refusal that is compressed in a way that [`super::unpack`] knows is unpacked for that and goes on as it is inside.
 
 use std::{
     pin::Pin,
@@ -18,14 +20,14 @@ use super::{
     attempt::Answered,
     cookie::{self, bring_home},
     hop_by_hop::remove_hop_by_hop,
-    mask::Mask,
     peek::PeekedBody,
     places::Place,
     refusal::Refusal,
     refuse::ERROR_HEADER,
     stage::Stage,
+    unpack::{NotPacked, Unpack},
 };
-use crate::upstream::Cut;
+use crate::{telemetry::Mask, upstream::Cut};
 
 /// API Gateway's own id of a request: REST APIs, then HTTP APIs.
 const GATEWAY_IDS: [HeaderName; 2] =
@@ -80,6 +82,9 @@ impl<F: Future<Output = Result<Answered, Refusal>>> Future for Responding<F> {
 fn respond(answered: Answered) -> Response<MaskedBody> {
     let Answered { response, stage, local_host, local_tls, record, secrets, cross_site, place } = answered;
     let (mut parts, body) = response.into_parts();
+    if let Some(capture) = &record.capture {
+        capture.answer(parts.status, &parts.headers);
+    }
     remove_hop_by_hop(&mut parts.headers);
     // Only the proxy itself says that an answer is its own.
     parts.headers.remove(ERROR_HEADER);
@@ -97,7 +102,15 @@ fn respond(answered: Answered) -> Response<MaskedBody> {
     if let Some(mask) = &mut mask {
         mask_headers(&mut parts.headers, mask);
     }
-    Response::from_parts(parts, MaskedBody { body, mask, _place: place })
+    let masking = mask.map(|mask| {
+        let unpack = if body.is_end_stream() { None } else { Unpack::new(&parts.headers) };
+        if unpack.is_some() {
+            parts.headers.remove(header::CONTENT_ENCODING);
+            parts.headers.remove(header::CONTENT_LENGTH);
+        }
+        Box::new(Masking { unpack, mask })
+    });
+    Response::from_parts(parts, MaskedBody { body, masking, _place: place })
 }
 
 /// Masks what the stage repeats in a header.
@@ -149,8 +162,46 @@ fn here(location: &str, stage: &Stage, local_host: &str, local_tls: bool) -> Opt
 /// An answer's body, its secrets masked where it may echo some.
 pub struct MaskedBody {
     body: PeekedBody,
-    mask: Option<Mask>,
+    /// Boxed because it is rare and large.
+    masking: Option<Box<Masking>>,
     _place: Option<Place>,
+}
+
+/// What becomes of the body of a refusal.
+struct Masking {
+    unpack: Option<Unpack>,
+    mask: Mask,
+}
+
+impl Masking {
+    /// What can be passed on of what has come before and is not done.
+    fn next(&mut self) -> Option<Result<Bytes, NotPacked>> {
+        let unpacked = self.unpack.as_mut()?.next()?;
+        Some(unpacked.map(|piece| self.mask.push(&piece)))
+    }
+
+    /// What can be passed on now that `piece` has come.
+    fn push(&mut self, piece: Bytes) -> Bytes {
+        match &mut self.unpack {
+            Some(unpack) => {
+                unpack.push(piece);
+                Bytes::new()
+            }
+            None => self.mask.push(&piece),
+        }
+    }
+
+    /// What was held back, once nothing more comes.
+    fn finish(&mut self) -> Result<Bytes, NotPacked> {
+        let last = self.unpack.take().map_or_else(|| Ok(Vec::new()), Unpack::finish)?;
+        let passed = self.mask.push(&last);
+        Ok([passed, self.mask.finish()].concat().into())
+    }
+
+    /// Whether nothing is held back.
+    fn is_done(&self) -> bool {
+        self.unpack.is_none() && self.mask.is_empty()
+    }
 }
 
 impl Body for MaskedBody {
@@ -159,32 +210,37 @@ impl Body for MaskedBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = self.get_mut();
-        let Some(mask) = &mut this.mask else { return Pin::new(&mut this.body).poll_frame(cx) };
+        let Some(masking) = &mut this.masking else { return Pin::new(&mut this.body).poll_frame(cx) };
         loop {
-            let passed = match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(piece) => mask.push(&piece),
-                    // Trailers end the body, and what is held back would have to go before them. A refusal's tell
-                    // nothing that is missed.
-                    Err(_) => continue,
+            let passed = match masking.next() {
+                Some(passed) => passed,
+                None => match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(piece) => Ok(masking.push(piece)),
+                        // Trailers end the body, and what is held back would have to go before them. A refusal's tell
+                        // nothing that is missed.
+                        Err(_) => continue,
+                    },
+                    Some(Err(cut)) => return Poll::Ready(Some(Err(cut))),
+                    None if masking.is_done() => return Poll::Ready(None),
+                    None => masking.finish(),
                 },
-                Some(Err(cut)) => return Poll::Ready(Some(Err(cut))),
-                None if mask.is_empty() => return Poll::Ready(None),
-                None => mask.finish(),
             };
-            if !passed.is_empty() {
-                return Poll::Ready(Some(Ok(Frame::data(passed))));
+            match passed {
+                Ok(passed) if passed.is_empty() => {}
+                Ok(passed) => return Poll::Ready(Some(Ok(Frame::data(passed)))),
+                Err(NotPacked) => return Poll::Ready(Some(Err(Cut::NotPacked))),
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream() && self.mask.as_ref().is_none_or(Mask::is_empty)
+        self.body.is_end_stream() && self.masking.as_ref().is_none_or(|masking| masking.is_done())
     }
 
     fn size_hint(&self) -> SizeHint {
-        // Masking changes no length, but what is held back is still to come.
-        if self.mask.as_ref().is_none_or(Mask::is_empty) {
+        // Masking changes no length, but what is held back is still to come; unpacking changes it.
+        if self.masking.as_ref().is_none_or(|masking| masking.is_done()) {
             self.body.size_hint()
         } else {
             SizeHint::default()

@@ -67,8 +67,15 @@ impl Step for Route {
         };
         // The record is new and the stage is set here only.
         let _ = received.record.stage.set(Rc::clone(&stage.name));
-        let (auth, series) = stage.auth(&path[below..]);
-        received.record.series.set(series);
+        let rule = stage.rule(&path[below..]);
+        let (auth, record) = (rule.auth, &received.record);
+        record.series.set(rule.series);
+        if record.is_logged() {
+            let _ = record.route.set((Rc::clone(&rule.path), auth));
+        }
+        if let Some(capture) = &record.capture {
+            capture.route(&rule.label);
+        }
         if let Some(why) = stage.unavailable() {
             return Err(Refusal::because(
                 Code::StageUnavailable,

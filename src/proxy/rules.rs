@@ -10,6 +10,8 @@
 //! A path of which nobody can tell how it is read passes only by rules that do not look at paths.
 //!
 //! The path is the one below the mount, which is what is sent after the stage's own path.
+//!
+//! A path that is read in one way, as nearly all are, is judged as it stands, without an allocation.
 
 #[cfg(test)]
 mod tests;
@@ -18,9 +20,12 @@ use http::Method;
 
 use super::{
     pattern::Pattern,
-    readings::{Reading, readings},
+    readings::{Reading, is_plain, plain, readings},
 };
 use crate::config::{self, LendRule, is_read_only};
+
+/// Longer paths are copied to the heap to be folded.
+const ROOM: usize = 256;
 
 /// A stage's rules, compiled.
 #[derive(Debug)]
@@ -118,24 +123,62 @@ impl Rules {
         if self.read_only && !is_read_only(method) {
             return Err(NotLent::ReadOnly);
         }
-        let denying: Vec<&Rule> =
-            self.deny.iter().filter(|rule| rule.has(method, str::eq_ignore_ascii_case)).collect();
-        if let Some(rule) = denying.iter().find(|rule| rule.pattern.is_everything()) {
-            return Err(NotLent::Denied(rule.text.clone()));
+        if let Some(rule) = self.denying(method).find(|rule| rule.pattern.is_everything()) {
+            return Err(rule.denied());
         }
-        let allowing: Option<Vec<&Rule>> = self
-            .allow
-            .as_ref()
-            .map(|rules| rules.iter().filter(|rule| rule.has(method, |a, b| a == b)).collect());
-        let free =
-            allowing.as_ref().is_none_or(|rules| rules.iter().any(|rule| rule.pattern.is_everything()));
-        if denying.is_empty() && free {
-            return Ok(());
+        let free = self.allow.is_none() || self.allowing(method).any(|rule| rule.pattern.is_everything());
+        if free && self.denying(method).next().is_none() {
+            Ok(())
+        } else if is_plain(path) {
+            self.judge_plain(method, path, free)
+        } else {
+            self.judge_readings(method, path, free)
         }
+    }
+
+    /// The rules that could deny this method something.
+    fn denying(&self, method: &str) -> impl Iterator<Item = &Rule> {
+        self.deny.iter().filter(move |rule| rule.has(method, str::eq_ignore_ascii_case))
+    }
+
+    /// The rules that could allow this method something.
+    fn allowing(&self, method: &str) -> impl Iterator<Item = &Rule> {
+        self.allow.iter().flatten().filter(move |rule| rule.has(method, |a, b| a == b))
+    }
+
+    /// For a path that is read in one way. `free` says that `allow` need not be asked.
+    fn judge_plain(&self, method: &str, path: &str, free: bool) -> Result<(), NotLent> {
+        let path = path.as_bytes();
+        let (segments, _) = plain(path);
+        if !free && !self.allowing(method).any(|rule| rule.pattern.matches_read(segments.clone())) {
+            return Err(NotLent::NotAllowed);
+        }
+        let mut room = [0; ROOM];
+        let mut long = Vec::new();
+        let copy = match room.get_mut(..path.len()) {
+            Some(room) => room,
+            None => {
+                long.resize(path.len(), 0);
+                &mut long[..]
+            }
+        };
+        for (to, from) in copy.iter_mut().zip(path) {
+            *to = folded(*from);
+        }
+        let (segments, open) = plain(copy);
+        match self.denying(method).find(|rule| rule.denies(segments.clone(), open)) {
+            Some(rule) => Err(rule.denied()),
+            None => Ok(()),
+        }
+    }
+
+    /// For any path.
+    fn judge_readings(&self, method: &str, path: &str, free: bool) -> Result<(), NotLent> {
         let Some(mut readings) = readings(path) else { return Err(NotLent::Unclear) };
-        if let Some(allowing) = allowing.filter(|_| !free) {
-            let is_allowed =
-                |reading: &Reading| allowing.iter().any(|rule| rule.pattern.matches_read(reading.segments()));
+        if !free {
+            let is_allowed = |reading: &Reading| {
+                self.allowing(method).any(|rule| rule.pattern.matches_read(reading.segments()))
+            };
             match readings.iter().filter(|reading| is_allowed(reading)).count() {
                 0 => return Err(NotLent::NotAllowed),
                 some if some < readings.len() => return Err(NotLent::NotAlways),
@@ -145,8 +188,9 @@ impl Rules {
         for reading in &mut readings {
             reading.map_bytes(folded);
         }
-        match denying.iter().find(|rule| readings.iter().any(|reading| rule.denies(reading))) {
-            Some(rule) => Err(NotLent::Denied(rule.text.clone())),
+        let is_denied = |rule: &&Rule| readings.iter().any(|one| rule.denies(one.segments(), one.open));
+        match self.denying(method).find(is_denied) {
+            Some(rule) => Err(rule.denied()),
             None => Ok(()),
         }
     }
@@ -157,10 +201,14 @@ impl Rule {
         self.methods.is_empty() || self.methods.iter().any(|one| same(one, method))
     }
 
-    fn denies(&self, reading: &Reading) -> bool {
+    fn denies<'a>(&self, segments: impl Iterator<Item = &'a [u8]> + Clone, open: bool) -> bool {
         let nothing: &[u8] = &[];
-        self.pattern.matches_read(reading.segments())
-            || (reading.open && self.pattern.matches_read(reading.segments().chain([nothing])))
+        self.pattern.matches_read(segments.clone())
+            || (open && self.pattern.matches_read(segments.chain([nothing])))
+    }
+
+    fn denied(&self) -> NotLent {
+        NotLent::Denied(self.text.clone())
     }
 }
 

@@ -9,7 +9,7 @@
 //! 3. `content-length`, which is set again exactly, and `expect`, which is answered here;
 //! 4. names that differ from all these only in `_` for `-`.
 //!
-//! `host` becomes the stage's. Values that will be signed lose runs of white space, on which signers differ.
+//! `host` becomes the stage's, and `x-request-id` the request's id, which is the client's own where that is sane. Values that will be signed lose runs of white space, on which signers differ.
 //!
 //! Refused are:
 //!
@@ -21,7 +21,7 @@
 //!    botocore signs it in capitals, others as it is), a value that is not UTF-8 (400), a value with white space beyond
 //!    spaces and tabs, such as U+00A0 (400; botocore folds it, others do not).
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
@@ -29,6 +29,7 @@ use hyper::body::Incoming as HyperBody;
 
 use super::{
     hop_by_hop::{is_hop_by_hop, named_by_connection},
+    inside::Inside,
     lend::Lent,
     places::Door,
     places::Place,
@@ -40,7 +41,7 @@ use super::{
 use crate::{
     config::Auth,
     sigv4::{NotUtf8, fold_white_space, is_signed, rewrite_query},
-    telemetry::Record,
+    telemetry::{REQUEST_ID, Record},
 };
 
 /// A request without anything that must not pass on.
@@ -65,6 +66,8 @@ pub(super) struct Head {
     pub(super) record: Rc<Record>,
     /// The caller is on this machine: it came over loopback or a Unix socket.
     pub(super) from_here: bool,
+    /// What is known of a request from within this process.
+    pub(super) inside: Option<Arc<Inside>>,
     /// Among the requests under way; taken by `admit`.
     pub(super) place: Option<Place>,
 }
@@ -73,11 +76,13 @@ pub(super) struct Head {
 #[derive(Clone)]
 pub(super) struct Sanitize {
     door: Rc<Door>,
+    /// Whether the stage is told the request's id.
+    tells_id: bool,
 }
 
 impl Sanitize {
     pub(super) fn new(shared: &Shared) -> Self {
-        Self { door: Rc::clone(&shared.door) }
+        Self { door: Rc::clone(&shared.door), tells_id: shared.config.request_id }
     }
 }
 
@@ -96,12 +101,17 @@ impl Step for Sanitize {
         }
         clean_headers(&mut parts.headers, auth, &stage.config.signed_headers)?;
         parts.headers.insert(header::HOST, stage.host.clone());
+        if self.tells_id {
+            parts.headers.insert(REQUEST_ID, received.record.id().value());
+        }
+        if let Some(trace) = received.record.trace() {
+            trace.inject(&mut parts.headers);
+        }
         if self.door.is_crowded() {
             let_go_of_the_buffer(&mut parts.headers, &mut local_host);
         }
         let (method, headers, record) = (parts.method, parts.headers, received.record);
-        // What reaches a loopback address of this machine came from this machine.
-        let from_here = received.caller.local.is_none_or(|local| local.to_canonical().is_loopback());
+        let from_here = received.caller.is_here();
         let head = Box::new(Head {
             method,
             target,
@@ -112,6 +122,7 @@ impl Step for Sanitize {
             local_tls,
             record,
             from_here,
+            inside: received.caller.inside.clone(),
             place: None,
         });
         Ok(Sanitized { head, body, signed_in_pieces })
@@ -214,7 +225,27 @@ pub(crate) fn clean_headers(
 ) -> Result<(), Refusal> {
     remove_unforwardable(headers, auth)?;
     join_cookies(headers);
+    remove_own_cookies(headers);
     if auth.signs() { fold_signed_values(headers, extra) } else { Ok(()) }
+}
+
+/// What a cookie of the inspector's is called, before its port. Cookies know no ports (RFC 6265 section 8.5): a browser
+/// that has one sends it along to the proxy on the same host, and the stage is not to have it.
+pub const OWN_COOKIE: &str = "countersign-inspector-";
+
+/// Takes the inspector's cookies out of what is, by now, one field.
+fn remove_own_cookies(headers: &mut HeaderMap) {
+    let Some(field) = headers.get(header::COOKIE) else { return };
+    if memchr::memmem::find(field.as_bytes(), OWN_COOKIE.as_bytes()).is_none() {
+        return;
+    }
+    let pieces = field.as_bytes().split(|byte| *byte == b';');
+    let kept = pieces.filter(|piece| !piece.trim_ascii_start().starts_with(OWN_COOKIE.as_bytes()));
+    let kept = kept.collect::<Vec<_>>().join(&b';');
+    match HeaderValue::from_bytes(kept.trim_ascii_start()) {
+        Ok(kept) if !kept.is_empty() => drop(headers.insert(header::COOKIE, kept)),
+        _ => drop(headers.remove(header::COOKIE)),
+    }
 }
 
 /// The only transfer coding that is undone here, once and alone.
@@ -269,7 +300,7 @@ fn is_owned(name: &HeaderName, auth: Auth) -> bool {
     match text.as_bytes()[0] {
         b'a' => text == "authorization" && auth.signs(),
         // Their lengths, so that other names cost no copy.
-        b'x' if matches!(text.len(), 9 | 10 | 14 | 19 | 20) => {
+        b'x' if matches!(text.len(), 9 | 10 | 12 | 14 | 19 | 20) => {
             let mut dashed = [0; 20];
             let dashed = &mut dashed[..text.len()];
             dashed.copy_from_slice(text.as_bytes());
@@ -283,6 +314,8 @@ fn is_owned(name: &HeaderName, auth: Auth) -> bool {
                     | b"x-amz-security-token"
                     | b"x-amz-content-sha256"
             )
+            // Under its right name it is replaced.
+            || (&*dashed == b"x-request-id" && text != "x-request-id")
         }
         _ => false,
     }

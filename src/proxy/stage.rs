@@ -14,6 +14,7 @@ use super::{
     pattern::Pattern,
     places::{Door, Places},
     probe::Readiness,
+    quiet::Quiet,
     rate::Rate,
     refusal::{Code, Refusal},
     rules::Rules,
@@ -22,9 +23,12 @@ use super::{
 use crate::{
     coarse,
     config::{self, Auth, Config},
-    credentials::{Clock, Current, CurrentKey, Sources, stamp},
+    credentials::{Clock, Current, CurrentKey, Identity, Sources, stamp},
     sigv4::{DateCache, Scope, Signer},
-    telemetry::metrics::{self, Series},
+    telemetry::{
+        SignedWith, exchange,
+        metrics::{self, DEFAULT_ROUTE, Series},
+    },
     upstream::{self, Pool, RootError, Roots},
 };
 
@@ -36,6 +40,7 @@ pub struct Shared {
     pub(super) token: Option<CallerToken>,
     pub(super) budget: Arc<Budget>,
     pub(super) door: Rc<Door>,
+    pub(super) quiet: Rc<Quiet>,
 }
 
 /// No stage can be served; this is why one of them cannot.
@@ -62,7 +67,8 @@ impl Shared {
         let config = Arc::clone(&budget.config);
         let door = Door::new(&budget.places, config.limits.in_flight_wait);
         let token = config.guard.token.as_ref().map(|from| CallerToken::new(sources.token(from)));
-        Rc::new(Self { config, stages, token, budget: Arc::clone(budget), door })
+        let quiet = Rc::new(Quiet::new(&config.log));
+        Rc::new(Self { config, stages, token, budget: Arc::clone(budget), door, quiet })
     }
 
     /// The configuration that it was made for.
@@ -93,6 +99,17 @@ impl Shared {
     }
 }
 
+/// What is required below a path.
+pub(super) struct Rule {
+    /// As it is written in the configuration.
+    pub(super) path: Rc<str>,
+    pub(super) auth: Auth,
+    /// Where its requests are counted.
+    pub(super) series: Series,
+    /// What is told of its requests.
+    pub(super) label: Arc<exchange::Route>,
+}
+
 /// A stage, ready to serve.
 pub(super) struct Stage {
     pub(super) name: Rc<str>,
@@ -101,8 +118,8 @@ pub(super) struct Stage {
     /// The mount's segments, percent-decoded.
     pub(super) mount: Vec<Vec<u8>>,
     /// What each rule asks for, and where its requests are counted.
-    routes: Vec<(Pattern, Auth, Series)>,
-    otherwise: (Auth, Series),
+    routes: Vec<(Pattern, Rule)>,
+    otherwise: Rule,
     /// What is lent out, where that is not everything.
     pub(super) rules: Option<Rules>,
     /// How often, where that is limited.
@@ -111,6 +128,7 @@ pub(super) struct Stage {
     pub(super) credentials: Arc<Current>,
     pub(super) api_key: Option<Arc<CurrentKey>>,
     pub(super) clock: Arc<Clock>,
+    signed_with: RefCell<Option<Rc<SignedWith>>>,
     pub(super) signer: RefCell<Signer>,
     pub(super) dates: RefCell<DateCache>,
     pub(super) pool: Rc<Pool>,
@@ -136,10 +154,18 @@ impl Stage {
                 .iter()
                 .map(|route| {
                     let series = metrics::series(&config.name, Some(&route.path));
-                    (Pattern::new(&route.path), route.auth, series)
+                    let label = label(config, Some(&route.path), route.auth);
+                    let rule = Rule { path: route.path.as_str().into(), auth: route.auth, series, label };
+                    (Pattern::new(&route.path), rule)
                 })
                 .collect(),
-            otherwise: (config.default_auth(), metrics::series(&config.name, None)),
+            otherwise: Rule {
+                path: DEFAULT_ROUTE.into(),
+                auth: config.default_auth(),
+                series: metrics::series(&config.name, None),
+                label: label(config, None, config.default_auth()),
+            },
+            signed_with: RefCell::default(),
             rules: Rules::new(config),
             rate: plan.rate.clone(),
             host: HeaderValue::from_str(config.url.authority.as_str())
@@ -172,10 +198,43 @@ impl Stage {
 
     /// What the path below the mount requires: the first rule that matches, else IAM, with the API key if there is one.
     /// Also where such requests are counted.
-    pub(super) fn auth(&self, path: &str) -> (Auth, Series) {
-        let rule = self.routes.iter().find(|(pattern, ..)| pattern.matches(path));
-        rule.map_or(self.otherwise, |(_, auth, series)| (*auth, *series))
+    pub(super) fn rule(&self, path: &str) -> &Rule {
+        let rule = self.routes.iter().find(|(pattern, _)| pattern.matches(path));
+        rule.map_or(&self.otherwise, |(_, rule)| rule)
     }
+
+    /// What is told of this identity; written out once for each.
+    pub(super) fn signed_with(&self, identity: &Identity) -> Rc<SignedWith> {
+        let mut known = self.signed_with.borrow_mut();
+        match &*known {
+            Some(known) if known.serial == identity.serial && known.expires == identity.expires => {
+                Rc::clone(known)
+            }
+            _ => {
+                let id = &identity.access_key_id;
+                let told = Rc::new(SignedWith {
+                    source: Arc::clone(&identity.source),
+                    access_key: id.get(id.len().saturating_sub(4)..).unwrap_or_default().into(),
+                    expires: identity.expires,
+                    serial: identity.serial,
+                });
+                *known = Some(Rc::clone(&told));
+                told
+            }
+        }
+    }
+}
+
+fn label(config: &config::Stage, path: Option<&str>, auth: Auth) -> Arc<exchange::Route> {
+    let scheme = if config.url.tls { "https" } else { "http" };
+    Arc::new(exchange::Route {
+        stage: config.name.as_str().into(),
+        origin: format!("{scheme}://{}", config.url.authority).into(),
+        region: config.region.as_str().into(),
+        service: config.service.as_str().into(),
+        path: path.map(Into::into),
+        auth,
+    })
 }
 
 /// What all workers share of a stage. While this is the same, a worker keeps what it has of the stage.

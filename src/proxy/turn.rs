@@ -6,6 +6,7 @@
 
 use std::{
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
 };
 
@@ -13,6 +14,7 @@ use futures_util::future::Either;
 use tower::Service;
 
 use super::{rate::Rate, refusal::Refusal, sanitize::Sanitized, step::Refused};
+use crate::telemetry::Phase;
 
 /// A request whose body may be read.
 pub struct Due(pub(super) Sanitized);
@@ -51,7 +53,10 @@ where
             Ok(Some(wait)) => {
                 let mut next = self.next.clone();
                 Either::Right(Either::Right(Box::pin(async move {
+                    let record = Rc::clone(&request.head.record);
+                    record.enter(Phase::Queue);
                     wait.over().await;
+                    record.enter(Phase::Receive);
                     next.call(Due(request)).await
                 })))
             }

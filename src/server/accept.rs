@@ -45,7 +45,7 @@ pub(super) async fn accept_all(
 }
 
 /// Leave to serve a connection more.
-async fn permit(common: &Common) -> OwnedSemaphorePermit {
+pub(super) async fn permit(common: &Common) -> OwnedSemaphorePermit {
     let connections = || Arc::clone(&common.connections);
     if let Ok(permit) = connections().try_acquire_owned() {
         return permit;

@@ -59,7 +59,8 @@ pub(super) async fn serve(
         }
         (conn, _) => conn,
     };
-    let caller = Rc::new(Caller { local: conn.local(), uid: conn.uid(), tls: conn.is_tls() });
+    let caller =
+        Rc::new(Caller { local: conn.local(), uid: conn.uid(), tls: conn.is_tls(), inside: conn.inside() });
     let first = coarse::timeout(header_timeout, read_ahead(&mut conn));
     let ahead = match until_stopped(&mut stopping, first).await {
         Some(Ok(Ok(ahead))) => ahead,

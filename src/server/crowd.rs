@@ -16,7 +16,7 @@ use tokio::{
     task::{AbortHandle, JoinHandle},
 };
 
-use super::{Common, phase::Watch};
+use super::{Common, http2::FLUSH, phase::Watch};
 use crate::{
     coarse,
     config::Limits,
@@ -117,7 +117,14 @@ impl Crowd {
         let member = self.members.borrow_mut().remove(&number);
         if let Some((watch, task)) = member {
             watch.ends_for(cause);
-            if !watch.tell_to_leave() {
+            if watch.is_in_head() {
+                watch.give_way();
+                // That is done at once; here is what holds if it were not.
+                tokio::task::spawn_local(async move {
+                    tokio::time::sleep(FLUSH).await;
+                    task.abort();
+                });
+            } else if !watch.tell_to_leave() {
                 task.abort();
             }
         }

@@ -61,8 +61,8 @@ const MAX_UNSENT: usize = 128 << 10;
 /// How often the client is asked whether it is still there, and how long it may take to say so.
 const PING: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 
-/// How long a connection that makes room for another has for what h2 has not written yet.
-const FLUSH: Duration = Duration::from_millis(200);
+/// How long a connection that makes room for another has for what is not written yet.
+pub(super) const FLUSH: Duration = Duration::from_millis(200);
 
 /// Serves one connection to its end.
 pub(super) async fn serve(

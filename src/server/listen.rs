@@ -1,23 +1,24 @@
-//! Addresses become listening sockets, and connections one type, TCP or Unix.
+//! Addresses become listening sockets, and connections one type: TCP, Unix, or from within this process.
 
 use std::{
     fmt, io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream},
     path::PathBuf,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
 use tokio_rustls::server::TlsStream;
 
 use super::socket_file::{self, SocketFile};
-use crate::config::Listen;
+use crate::{config::Listen, proxy::Inside};
 
 /// Connections that wait to be accepted.
 pub(super) const BACKLOG: i32 = 4096;
@@ -147,6 +148,8 @@ pub(super) enum Conn {
     /// Boxed, so that plain connections do not carry its room.
     Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
+    /// From this process itself.
+    Inside(DuplexStream, Arc<Inside>),
 }
 
 /// The same on its way from one runtime to another.
@@ -157,18 +160,27 @@ pub(super) enum Detached {
 
 impl Conn {
     /// The address of this machine that the client connected to.
-    pub(super) fn local(&self) -> Option<std::net::IpAddr> {
+    pub(super) fn local(&self) -> Option<IpAddr> {
         match self {
             Self::Tcp(stream) => stream.local_addr().ok().map(|address| address.ip()),
             Self::Tls(stream) => stream.get_ref().0.local_addr().ok().map(|address| address.ip()),
             Self::Unix(_) => None,
+            Self::Inside(..) => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        }
+    }
+
+    /// What is known of a connection from this process itself.
+    pub(super) fn inside(&self) -> Option<Arc<Inside>> {
+        match self {
+            Self::Inside(_, inside) => Some(Arc::clone(inside)),
+            Self::Tcp(_) | Self::Tls(_) | Self::Unix(_) => None,
         }
     }
 
     /// The user at the other end of a Unix socket (`SO_PEERCRED`): who it was when it connected.
     pub(super) fn uid(&self) -> Option<u32> {
         match self {
-            Self::Tcp(_) | Self::Tls(_) => None,
+            Self::Tcp(_) | Self::Tls(_) | Self::Inside(..) => None,
             Self::Unix(stream) => stream.peer_cred().ok().map(|peer| peer.uid()),
         }
     }
@@ -181,7 +193,7 @@ impl Conn {
     pub(super) fn speaks_http2(&self) -> Option<bool> {
         match self {
             Self::Tls(stream) => stream.get_ref().1.alpn_protocol().map(|protocol| protocol == b"h2"),
-            Self::Tcp(_) | Self::Unix(_) => None,
+            Self::Tcp(_) | Self::Unix(_) | Self::Inside(..) => None,
         }
     }
 
@@ -191,6 +203,8 @@ impl Conn {
             Self::Tcp(stream) => Detached::Tcp(stream.into_std()?),
             Self::Tls(stream) => Detached::Tcp(stream.into_inner().0.into_std()?),
             Self::Unix(stream) => Detached::Unix(stream.into_std()?),
+            // It is handed to its worker as it is.
+            Self::Inside(..) => return Err(io::ErrorKind::Unsupported.into()),
         })
     }
 
@@ -208,6 +222,7 @@ impl AsyncRead for Conn {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Inside(stream, _) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -218,6 +233,7 @@ impl AsyncWrite for Conn {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Inside(stream, _) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -230,6 +246,7 @@ impl AsyncWrite for Conn {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Inside(stream, _) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -240,6 +257,7 @@ impl AsyncWrite for Conn {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Inside(stream, _) => Pin::new(stream).poll_flush(cx),
             // Sockets hold nothing back.
             Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
         }
@@ -250,6 +268,7 @@ impl AsyncWrite for Conn {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Inside(stream, _) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -35,23 +35,34 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::{
+    io::DuplexStream,
+    sync::{Notify, Semaphore, watch},
+};
 use tokio_rustls::TlsAcceptor;
 
 pub use inherited::{Inherited, InheritedError};
 use listen::Listener;
 pub use listen::{BindError, Bound};
 pub use tls::{Certificate, TlsError};
+use worker::FromInside;
 
 use crate::{
     config::Config,
     credentials::Sources,
-    proxy::{Budget, Code, Readiness, SharedError},
-    telemetry::metrics::Metrics,
+    proxy::{Budget, Closed, Code, Entry, Inside, Readiness, SharedError},
+    telemetry::{Watchers, metrics::Metrics},
 };
 
 /// How long a reload waits for the workers: far longer than one is ever busy without a pause.
 const SWAP_WAIT: Duration = Duration::from_secs(10);
+
+/// Where this program keeps what it makes: `$XDG_STATE_HOME/countersign`, else `~/.local/state/countersign`. `None` when
+/// neither variable is set.
+#[must_use]
+pub fn state_folder() -> Option<std::path::PathBuf> {
+    self_signed::folder().ok()
+}
 
 /// The proxy cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +92,7 @@ pub struct Server {
     cut: watch::Sender<bool>,
     pulse: watch::Sender<u64>,
     setup: watch::Sender<Arc<Setup>>,
+    inside: tokio::sync::mpsc::UnboundedSender<(DuplexStream, Arc<Inside>)>,
     common: Common,
     threads: Vec<JoinHandle<()>>,
 }
@@ -103,6 +115,7 @@ struct Common {
     sources: Arc<Sources>,
     setup: watch::Receiver<Arc<Setup>>,
     metrics: Option<Arc<Metrics>>,
+    watchers: Watchers,
     /// One permit a connection.
     connections: Arc<Semaphore>,
     /// Told once for each connection for which there is no permit.
@@ -124,7 +137,8 @@ pub fn metrics(config: &Config) -> Option<Arc<Metrics>> {
 
 impl Server {
     /// Binds, or takes the sockets that were `inherited` in place of `listen`, and serves; counts into `metrics` if there
-    /// are any. `readiness` is for `health_path`.
+    /// are any, and takes requests down for `watchers` as far as the configuration wants that. `readiness` is for
+    /// `health_path`.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
@@ -132,6 +146,7 @@ impl Server {
         config: &Arc<Config>,
         sources: &Arc<Sources>,
         metrics: Option<Arc<Metrics>>,
+        watchers: Watchers,
         inherited: Inherited,
         readiness: &Arc<Readiness>,
     ) -> Result<Self, StartError> {
@@ -150,6 +165,7 @@ impl Server {
             sources: Arc::clone(sources),
             setup: setups,
             metrics,
+            watchers,
             connections: Arc::new(Semaphore::new(config.limits.max_connections)),
             room: Arc::default(),
             stopping,
@@ -158,12 +174,13 @@ impl Server {
             beats: (0..config.workers.get()).map(|_| AtomicU64::new(0)).collect(),
         };
         let threads = Vec::new();
+        let (inside, from_inside) = tokio::sync::mpsc::unbounded_channel();
         let mut server =
-            Self { bound, certificate, stop, cut, pulse, setup, common: common.clone(), threads };
+            Self { bound, certificate, stop, cut, pulse, setup, inside, common: common.clone(), threads };
         let started = if config.workers.get() == 1 {
-            server.start_one(&common, listeners)
+            server.start_one(&common, listeners, from_inside)
         } else {
-            server.start_many(&common, listeners)
+            server.start_many(&common, listeners, from_inside)
         };
         match started {
             Ok(()) => Ok(server),
@@ -175,19 +192,33 @@ impl Server {
         }
     }
 
-    fn start_one(&mut self, common: &Common, listeners: Vec<Listener>) -> Result<(), StartError> {
+    fn start_one(
+        &mut self,
+        common: &Common,
+        listeners: Vec<Listener>,
+        inside: FromInside,
+    ) -> Result<(), StartError> {
         let (ready, started) = mpsc::channel();
-        self.threads.push(worker::spawn(0, common.clone(), worker::Inbox::Listeners(listeners), ready)?);
+        let inbox = worker::Inbox::Listeners(listeners);
+        self.threads.push(worker::spawn(0, common.clone(), inbox, Some(inside), ready)?);
         wait_for(&started)
     }
 
-    fn start_many(&mut self, common: &Common, listeners: Vec<Listener>) -> Result<(), StartError> {
+    fn start_many(
+        &mut self,
+        common: &Common,
+        listeners: Vec<Listener>,
+        inside: FromInside,
+    ) -> Result<(), StartError> {
+        // These are few: the first worker has them all.
+        let mut inside = Some(inside);
         let mut outboxes = Vec::new();
         for index in 0..common.config.workers.get() {
             let (outbox, inbox) = tokio::sync::mpsc::unbounded_channel();
             outboxes.push(outbox);
             let (ready, started) = mpsc::channel();
-            self.threads.push(worker::spawn(index, common.clone(), worker::Inbox::Sockets(inbox), ready)?);
+            let inbox = worker::Inbox::Sockets(inbox);
+            self.threads.push(worker::spawn(index, common.clone(), inbox, inside.take(), ready)?);
             wait_for(&started)?;
         }
         self.threads.push(accept::spawn(common.clone(), listeners, outboxes)?);
@@ -198,6 +229,13 @@ impl Server {
     #[must_use]
     pub fn bound(&self) -> &[Bound] {
         &self.bound
+    }
+
+    /// Where this process itself can hand over connections.
+    #[must_use]
+    pub fn entry(&self) -> Entry {
+        let inside = self.inside.clone();
+        Arc::new(move |stream, about| inside.send((stream, about)).map_err(|_| Closed))
     }
 
     /// What clients are shown, when TLS is served.

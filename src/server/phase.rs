@@ -3,7 +3,7 @@
 //! Shared by `wire`, which sees the bytes, by the services that answer, and by the worker's `crowd`, which chooses who
 //! makes room.
 
-use std::{cell::Cell, rc::Rc};
+use std::{cell::Cell, rc::Rc, task::Waker};
 
 use tokio::sync::Notify;
 
@@ -30,6 +30,10 @@ pub(super) struct Watch {
     end: Cell<Option<ConnectionEnd>>,
     /// Tells an HTTP/2 connection to leave.
     leave: Notify,
+    /// Wakes an HTTP/1.1 connection that waits for the rest of a head.
+    in_head: Cell<Option<Waker>>,
+    /// Whether that connection is to end, with an answer, to make room for another.
+    gives_way: Cell<bool>,
     /// Whether a `#` came in a request line.
     pub(super) fragment: Cell<bool>,
     /// Whether the last request, or what came in place of one, was refused while more of it was still coming.
@@ -47,6 +51,8 @@ impl Watch {
             resting_from: Cell::new(crowd.moment()),
             end: Cell::new(None),
             leave: Notify::new(),
+            in_head: Cell::new(None),
+            gives_way: Cell::new(false),
             fragment: Cell::new(false),
             unread: Cell::new(false),
             body: Cell::new(None),
@@ -115,6 +121,25 @@ impl Watch {
             self.leave.notify_one();
         }
         http2
+    }
+
+    /// The connection waits for the rest of a head.
+    pub(super) fn waits_in_head(&self, waker: &Waker) {
+        self.in_head.set(Some(waker.clone()));
+    }
+
+    /// Tells the HTTP/1.1 connection to end in place of waiting for the rest of a head.
+    pub(super) fn give_way(&self) {
+        self.gives_way.set(true);
+        // One that does not wait is about to read.
+        if let Some(waker) = self.in_head.take() {
+            waker.wake();
+        }
+    }
+
+    /// Whether it was told so.
+    pub(super) fn gives_way(&self) -> bool {
+        self.gives_way.get()
     }
 
     /// Until the connection is told to leave.

@@ -182,7 +182,9 @@ impl Wire {
                 let more = usize::try_from(count - length).unwrap_or(usize::MAX);
                 Some(more > 2 || self.last[3 - more..].iter().any(|byte| !matches!(byte, b'\r' | b'\n')))
             }
-            // A body that was not read to its end, or whose head was not seen.
+            // A body that was not read to its end, or whose head was not seen: it came together with the request before
+            // it, and where it ended only hyper knows. Half a head behind such a body counts as nothing until more of it
+            // comes; so it is not answered with 408, ends with limits.idle_timeout, and is the first to make room.
             (false, ..) => None,
         };
         self.deadline = None;
@@ -205,8 +207,29 @@ impl Wire {
         let is_late = Pin::new(deadline).poll(cx).is_ready();
         if is_late {
             self.watch.ends_for(ConnectionEnd::HeaderTimeout);
+        } else {
+            self.watch.waits_in_head(cx.waker());
         }
         is_late
+    }
+
+    /// Answers a head that does not come to its end; then an error ends the connection.
+    fn poll_give_up(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.own.is_none() {
+            let refusal = if self.watch.gives_way() {
+                Refusal::because(Code::HeaderTimeout, "The request was not there yet when another client came and all connections were taken.")
+                    .with_hint("Send a request's head in one go. limits.max_connections is how many connections there may be.")
+            } else {
+                Code::HeaderTimeout.into()
+            };
+            self.own = Some(Own { bytes: own_answer(refusal), written: 0, claimed: None });
+        }
+        let written = self.poll_own(cx);
+        // Whoever takes nothing keeps nobody out.
+        if written.is_ready() || !self.watch.gives_way() {
+            ready!(self.unless_stalled(cx, written))?;
+        }
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Passes on how a write went; an error once the client has taken nothing for too long.
@@ -259,7 +282,6 @@ impl Wire {
 /// What hyper's own answer means.
 fn refusal(status: &[u8]) -> Refusal {
     match status {
-        b"408" => Code::HeaderTimeout.into(),
         b"431" | b"414" => Code::HeadersTooLarge.into(),
         _ => Refusal::because(Code::BadRequest, "What came is not a valid HTTP/1.1 request.").with_hint(
             "Check the request line, the header lines and the framing. TLS is not spoken here: use http://, or set tls.",
@@ -287,6 +309,10 @@ pub(super) fn own_answer(refusal: Refusal) -> Vec<u8> {
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // Before anything is read: with the rest of its head it would begin a request whose place is promised.
+        if this.watch.gives_way() {
+            return this.poll_give_up(cx);
+        }
         let before = buf.filled().len();
         if this.read_ahead(buf) {
             // With what followed it: after a first read of a few bytes hyper would double its buffer, for good. An
@@ -322,12 +348,7 @@ impl AsyncRead for Wire {
                 if this.own.is_none() && !this.is_late(cx) {
                     return Poll::Pending;
                 }
-                if this.own.is_none() {
-                    this.own = Some(Own { bytes: own_answer(refusal(b"408")), written: 0, claimed: None });
-                }
-                let written = this.poll_own(cx);
-                ready!(this.unless_stalled(cx, written))?;
-                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+                this.poll_give_up(cx)
             }
         }
     }

@@ -14,6 +14,7 @@ use std::{
 };
 
 use tokio::{
+    io::DuplexStream,
     sync::{OwnedSemaphorePermit, mpsc, watch},
     task::{JoinHandle, LocalSet, spawn_local},
 };
@@ -21,14 +22,14 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     Common, Setup, StartError,
-    accept::{Handed, accept_all, until_stopped},
+    accept::{Handed, accept_all, permit, until_stopped},
     connection::serve,
     crowd::Crowd,
     listen::{Conn, Listener},
 };
 use crate::{
     coarse,
-    proxy::{Live, Shared},
+    proxy::{Inside, Live, Shared},
     telemetry,
 };
 
@@ -43,17 +44,22 @@ pub(super) enum Inbox {
     Sockets(mpsc::UnboundedReceiver<Handed>),
 }
 
+/// Connections from this process itself.
+pub(super) type FromInside = mpsc::UnboundedReceiver<(DuplexStream, Arc<Inside>)>;
+
 pub(super) fn spawn(
     index: usize,
     common: Common,
     inbox: Inbox,
+    inside: Option<FromInside>,
     ready: Sender<Result<(), StartError>>,
 ) -> io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         if let Some(metrics) = &common.metrics {
             metrics.enter(index);
         }
-        let served = run(index, common, inbox, &ready);
+        common.watchers.enter(common.setup.borrow().budget.config());
+        let served = run(index, common, inbox, inside, &ready);
         if let Err(error) = served {
             // Before it served, somebody waits for this; afterwards nothing fails.
             let _ = ready.send(Err(error));
@@ -73,6 +79,7 @@ fn run(
     index: usize,
     common: Common,
     inbox: Inbox,
+    inside: Option<FromInside>,
     ready: &Sender<Result<(), StartError>>,
 ) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -102,6 +109,9 @@ fn run(
             let worker = Rc::clone(&worker);
             spawn_local(async move { worker.crowd.make_room(&worker.common).await })
         };
+        if let Some(inside) = inside {
+            spawn_local(receive_inside(Rc::clone(&worker), inside));
+        }
         match inbox {
             Inbox::Listeners(listeners) => accept_here(&worker, listeners, ready).await?,
             Inbox::Sockets(inbox) => receive(&worker, inbox, ready).await,
@@ -141,6 +151,7 @@ async fn follow(index: usize, worker: Rc<Worker>, mut setups: watch::Receiver<Ar
         if let Some(metrics) = &worker.common.metrics {
             metrics.enter(index);
         }
+        worker.common.watchers.enter(setup.budget.config());
         let before = worker.live.shared();
         worker.live.replace(Shared::new(&worker.common.sources, &setup.budget, Some(&before)));
         worker.tls.replace(setup.tls.clone());
@@ -209,6 +220,18 @@ async fn receive(
             Err(error) => tracing::warn!(%error, "a connection is lost"),
         }
     }
+}
+
+/// Takes connections from this process itself, as one of many.
+async fn receive_inside(worker: Rc<Worker>, mut inside: FromInside) {
+    let mut stopping = worker.common.stopping.clone();
+    let next = async {
+        while let Some((stream, about)) = inside.recv().await {
+            let permit = permit(&worker.common).await;
+            start(&worker, Conn::Inside(stream, about), permit);
+        }
+    };
+    let _ = until_stopped(&mut stopping, next).await;
 }
 
 fn start(worker: &Worker, conn: Conn, permit: OwnedSemaphorePermit) {

@@ -4,25 +4,25 @@
 //! Diagnostics take the same way, in order with their thread's lines, and are handed over at once. So no worker ever
 //! waits for standard error: a pipe that nobody reads loses lines, not requests.
 
+mod json;
+mod text;
+
 use std::{
     cell::{Cell, RefCell},
-    fmt,
     io::{self, Write as _},
     rc::Rc,
     sync::{
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel},
     },
     time::{Duration, Instant, SystemTime},
 };
 
 use tokio::sync::Notify;
-use tracing::{
-    Event, Subscriber,
-    field::{Field, Visit},
-};
+use tracing::{Event, Level, Metadata, Subscriber, subscriber::Interest};
 use tracing_subscriber::layer::{Context, Layer};
 
+use self::{json::JsonLine, text::TextLine};
 use super::record::ACCESS;
 use crate::config::LogFormat;
 
@@ -38,6 +38,20 @@ const MOST: usize = 8 * FULL;
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
 static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Whether anything is written of requests.
+static ON: AtomicBool = AtomicBool::new(false);
+
+/// Whether anything is written of requests. Decided before the first of them.
+pub(super) fn is_on() -> bool {
+    ON.load(Ordering::Relaxed)
+}
+
+/// For tests that look at the events themselves.
+#[cfg(test)]
+pub(crate) fn turn_on() {
+    ON.store(true, Ordering::Relaxed);
+}
 
 /// Lines of log that were lost so far: standard error took them not at all, or not in time.
 #[must_use]
@@ -139,7 +153,10 @@ struct Held {
     sender: RefCell<Option<SyncSender<Message>>>,
     some: Rc<Notify>,
     second: Cell<u64>,
+    /// The date and the time of day, to the second.
     time: RefCell<String>,
+    /// Kept for its room.
+    text: RefCell<TextLine>,
 }
 
 thread_local! {
@@ -171,6 +188,8 @@ pub async fn flush_when_due() {
 /// Formats the events of the target [`ACCESS`].
 pub(super) struct AccessLayer {
     sender: SyncSender<Message>,
+    /// What is below this is not written.
+    least: Level,
     format: LogFormat,
     /// Somebody is watching: each line is shown at once.
     watched: bool,
@@ -178,33 +197,42 @@ pub(super) struct AccessLayer {
 }
 
 impl AccessLayer {
-    pub(super) fn new(writer: &Writer, format: LogFormat, watched: bool, colour: bool) -> Self {
-        Self { sender: writer.sender.clone(), format, watched, colour }
+    pub(super) fn new(writer: &Writer, least: Level, format: LogFormat, watched: bool, colour: bool) -> Self {
+        ON.store(true, Ordering::Relaxed);
+        Self { sender: writer.sender.clone(), least, format, watched, colour }
     }
 }
 
 impl<S: Subscriber> Layer<S> for AccessLayer {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        // A level is less than another one that says more.
+        if metadata.target() == ACCESS && *metadata.level() > self.least {
+            Interest::never()
+        } else {
+            Interest::always()
+        }
+    }
+
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         if event.metadata().target() != ACCESS {
             return;
         }
         HELD_HERE.with(|held| {
             held.sender.borrow_mut().get_or_insert_with(|| self.sender.clone());
-            held.see_time();
+            let millis = held.see_time();
             let mut lines = held.lines.borrow_mut();
             let first = lines.is_empty();
             let time = held.time.borrow();
             match self.format {
                 LogFormat::Json => {
-                    let mut line = JsonLine { out: &mut lines };
-                    line.start(&time);
+                    let mut line = JsonLine::start(&mut lines, &time, millis, *event.metadata().level());
                     event.record(&mut line);
                     line.end();
                 }
                 LogFormat::Text => {
-                    let mut line = TextLine::default();
-                    event.record(&mut line);
-                    line.write(&mut lines, &time, self.colour);
+                    let mut line = held.text.borrow_mut();
+                    event.record(&mut *line);
+                    line.write(&mut lines, &time, millis, self.colour);
                 }
             }
             let full = lines.len() >= FULL || self.watched;
@@ -237,128 +265,24 @@ impl Held {
         }
     }
 
-    /// Formats the time once a second.
-    fn see_time(&self) {
+    /// Formats the time once a second; the milliseconds are for the caller.
+    fn see_time(&self) -> u32 {
         let now = SystemTime::now();
-        let second = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let second = since.as_secs();
         if self.second.replace(second) != second || self.time.borrow().is_empty() {
-            *self.time.borrow_mut() = humantime::format_rfc3339_seconds(now).to_string();
+            let mut time = humantime::format_rfc3339_seconds(now).to_string();
+            time.pop();
+            *self.time.borrow_mut() = time;
         }
+        since.subsec_millis()
     }
 }
 
-struct JsonLine<'a> {
-    out: &'a mut Vec<u8>,
-}
-
-impl JsonLine<'_> {
-    fn start(&mut self, time: &str) {
-        self.out.extend_from_slice(br#"{"timestamp":""#);
-        self.out.extend_from_slice(time.as_bytes());
-        self.out.extend_from_slice(br#"","level":"INFO","target":"countersign::access""#);
-    }
-
-    fn key(&mut self, field: &Field) {
-        self.out.extend_from_slice(b",\"");
-        self.out.extend_from_slice(field.name().as_bytes());
-        self.out.extend_from_slice(b"\":");
-    }
-
-    fn end(&mut self) {
-        self.out.extend_from_slice(b"}\n");
-    }
-}
-
-impl Visit for JsonLine<'_> {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.key(field);
-        if value.bytes().all(|byte| (b' '..0x7F).contains(&byte) && !matches!(byte, b'"' | b'\\')) {
-            self.out.push(b'"');
-            self.out.extend_from_slice(value.as_bytes());
-            self.out.push(b'"');
-        } else {
-            let _ = serde_json::to_writer(&mut *self.out, value);
-        }
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.key(field);
-        self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        if value {
-            self.key(field);
-            self.out.extend_from_slice(b"true");
-        }
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.record_str(field, &format!("{value:?}"));
-    }
-}
-
-/// What a person reads of a request.
-#[derive(Default)]
-struct TextLine {
-    method: String,
-    path: String,
-    status: u64,
-    micros: u64,
-    rest: String,
-}
-
-impl Visit for TextLine {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        match field.name() {
-            "method" => value.clone_into(&mut self.method),
-            // A path may hold any Unicode; a terminal must not obey it.
-            "path" => self.path.extend(value.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c })),
-            "fault" | "request_id" | "gateway_request_id" => {}
-            "stage" => self.push(value),
-            name => self.push(&format!("{name}={value}")),
-        }
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        match field.name() {
-            "status" => self.status = value,
-            "micros" => self.micros = value,
-            "attempts" if value > 1 => self.push(&format!("attempts={value}")),
-            _ => {}
-        }
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        if value {
-            self.push(field.name());
-        }
-    }
-
-    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
-}
-
-impl TextLine {
-    fn push(&mut self, text: &str) {
-        self.rest.push(' ');
-        self.rest.push_str(text);
-    }
-
-    fn write(&self, out: &mut Vec<u8>, time: &str, colour: bool) {
-        let code = match self.status {
-            200..300 => "32",
-            300..400 => "36",
-            400..500 => "33",
-            _ => "31",
-        };
-        let (start, end) = if colour { (format!("\x1b[{code}m"), "\x1b[0m") } else { (String::new(), "") };
-        let status = if self.status == 0 { "gone".to_owned() } else { self.status.to_string() };
-        let clock = time.get(11..19).unwrap_or(time);
-        let millis = self.micros as f64 / 1000.0;
-        let _ = writeln!(
-            out,
-            "{clock} {start}{status:>4}{end} {:<7} {:<40} {millis:>8.1} ms{}",
-            self.method, self.path, self.rest
-        );
-    }
+/// What time it is, as lines about requests say it.
+pub(super) fn time() -> String {
+    HELD_HERE.with(|held| {
+        let millis = held.see_time();
+        format!("{}.{millis:03}Z", held.time.borrow())
+    })
 }

@@ -9,7 +9,7 @@ pub enum ConnectionEnd {
     Closed,
     /// No request for `limits.idle_timeout`.
     Idle,
-    /// `limits.max_connections` was reached, and this one had been idle longest.
+    /// `limits.max_connections` was reached, and this one had been without a request longest.
     MadeRoom,
     /// Nothing, or not a whole head, within `limits.header_timeout`.
     HeaderTimeout,

@@ -3,7 +3,7 @@
 //! All of it goes to standard error, written by one thread: text on a terminal, JSON otherwise. A log that cannot be
 //! written (a full disk, a pipe that is closed or that nobody reads) never stops a request.
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use tracing::{Level, Metadata, level_filters::LevelFilter};
 use tracing_subscriber::{
@@ -14,9 +14,10 @@ use tracing_subscriber::{
 };
 
 use super::{
-    access::{AccessLayer, Writer},
+    access::{AccessLayer, Lines, Writer},
     record::ACCESS,
     scrub::Scrubbed,
+    show::Blocks,
 };
 use crate::config::{Log, LogFormat};
 
@@ -40,9 +41,43 @@ fn is_below_cap(metadata: &Metadata<'_>) -> bool {
 /// Keeps logging alive; [`Logging::finish`] writes what is still held back.
 pub struct Logging {
     writer: Writer,
+    blocks: Blocks,
+    terminal: Option<Terminal>,
+}
+
+/// Somebody is watching, and reads text.
+pub struct Terminal {
+    lines: Lines,
+    colour: bool,
+}
+
+impl Terminal {
+    /// Whether it may be coloured.
+    #[must_use]
+    pub const fn colour(&self) -> bool {
+        self.colour
+    }
+
+    /// Shows whole lines, in order with this thread's lines of log; secrets in use are hidden in them as well.
+    pub fn say(&self, text: &str) {
+        // What is written there goes into a buffer, which takes everything.
+        let _ = Scrubbed(self.lines.clone()).write_all(text.as_bytes());
+    }
 }
 
 impl Logging {
+    /// Where `--show` and `--log-failed` write: between the other lines, in their form.
+    #[must_use]
+    pub fn blocks(&self) -> Blocks {
+        self.blocks.clone()
+    }
+
+    /// Whoever watches, if there is anybody, and lines of log such as those of the start are wanted.
+    #[must_use]
+    pub const fn terminal(&self) -> Option<&Terminal> {
+        self.terminal.as_ref()
+    }
+
     /// Writes what is still held back. Each worker has flushed its own lines before it ended.
     pub fn finish(self) {
         self.writer.finish();
@@ -65,9 +100,10 @@ pub fn start(settings: &Log) -> Result<Logging, BadFilter> {
     let filter: Targets = settings.filter.parse()?;
     let writer = Writer::start();
 
-    // Whether requests are logged is decided here once, not for each of them.
-    let access = settings.access && filter.would_enable(ACCESS, &Level::INFO);
-    let access = access.then(|| AccessLayer::new(&writer, format, terminal, colour));
+    // Whether requests are logged, and which, is decided here once, not for each of them.
+    let levels = [Level::INFO, Level::WARN, Level::ERROR];
+    let least = levels.into_iter().find(|level| settings.access && filter.would_enable(ACCESS, level));
+    let access = least.map(|least| AccessLayer::new(&writer, least, format, terminal, colour));
 
     let lines = writer.lines();
     let diagnostics =
@@ -78,11 +114,15 @@ pub fn start(settings: &Log) -> Result<Logging, BadFilter> {
             diagnostics.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
         }
     };
+    let watched =
+        terminal && format == LogFormat::Text && filter.would_enable("countersign::cli", &Level::INFO);
+    let terminal = watched.then(|| Terminal { lines: writer.lines(), colour });
     let allowed = filter_fn(|metadata| metadata.target() != ACCESS && is_below_cap(metadata));
     let diagnostics = diagnostics.with_filter(allowed.and(filter));
 
     tracing_subscriber::registry().with(access).with(diagnostics).init();
-    Ok(Logging { writer })
+    let blocks = Blocks::new(writer.lines(), format, colour);
+    Ok(Logging { writer, blocks, terminal })
 }
 
 #[cfg(test)]

@@ -7,20 +7,43 @@
 //! (`scrub`).
 
 mod access;
+mod capture;
 mod connection;
+pub mod exchange;
 mod log;
+mod mask;
 pub mod metrics;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod panics;
 mod phases;
+mod pretty;
 mod record;
+mod request_id;
+mod sample;
 mod scrub;
+mod show;
+#[cfg_attr(not(feature = "otlp"), path = "trace_off.rs")]
+mod trace;
 
+#[cfg(test)]
+pub(crate) use access::turn_on;
 pub use access::{flush, flush_when_due, lines_dropped};
+pub use capture::{Capture, Watchers};
 pub use connection::{ConnectionEnd, connection_ended};
-pub use log::{BadFilter, Logging, start};
+pub use log::{BadFilter, Logging, Terminal, start};
+pub use mask::Mask;
+#[cfg(feature = "otlp")]
+pub use otlp::{Traces, TracesError, start_traces};
 pub use panics::log_panics;
 pub use phases::Phase;
-pub use record::{ACCESS, Record, RequestId};
+pub use record::{ACCESS, Record, SignedWith};
+pub use request_id::{REQUEST_ID, RequestId};
+pub use sample::Lines;
 #[cfg(test)]
 pub use scrub::is_hidden;
 pub use scrub::{SHORTEST_HIDDEN, hide};
+pub use show::Blocks;
+pub use trace::Trace;
+#[cfg(not(feature = "otlp"))]
+pub use trace::{Traces, TracesError, start_traces};

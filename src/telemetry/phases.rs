@@ -8,8 +8,10 @@ use std::{
 /// What a request waits for. Sent again, it goes back to signing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Guard and rules; its body, and the wait for room for that.
+    /// Guard and rules; its body.
     Receive,
+    /// The wait for a turn by the stage's rate, for room for its body, and for a place among the requests under way.
+    Queue,
     /// The wait for credentials; the signature.
     Sign,
     /// A kept connection, or dialling and the handshake.
@@ -22,17 +24,34 @@ pub enum Phase {
 
 impl Phase {
     /// In their order.
-    pub const ALL: [Self; 5] = [Self::Receive, Self::Sign, Self::Connect, Self::FirstByte, Self::Answer];
+    pub const ALL: [Self; 6] =
+        [Self::Receive, Self::Queue, Self::Sign, Self::Connect, Self::FirstByte, Self::Answer];
 
     /// As metrics call it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Receive => "receive",
+            Self::Queue => "queue",
             Self::Sign => "sign",
             Self::Connect => "connect",
             Self::FirstByte => "first_byte",
             Self::Answer => "answer",
+        }
+    }
+}
+
+#[cfg(feature = "otlp")]
+impl Phase {
+    /// As traces call it: microseconds.
+    pub(super) const fn attribute(self) -> &'static str {
+        match self {
+            Self::Receive => "countersign.receive_micros",
+            Self::Queue => "countersign.queue_micros",
+            Self::Sign => "countersign.sign_micros",
+            Self::Connect => "countersign.connect_micros",
+            Self::FirstByte => "countersign.first_byte_micros",
+            Self::Answer => "countersign.answer_micros",
         }
     }
 }
@@ -43,7 +62,7 @@ pub(super) struct Phases {
     now: Cell<Phase>,
     since: Cell<Instant>,
     /// Nanoseconds; `None` for a phase that was never entered.
-    took: [Cell<Option<u64>>; 5],
+    took: [Cell<Option<u64>>; Phase::ALL.len()],
 }
 
 impl Phases {
@@ -59,12 +78,19 @@ impl Phases {
         took.set(Some(took.get().unwrap_or(0) + since.as_nanos() as u64));
     }
 
-    /// The phases that were entered, the last of them until `end`.
-    pub(super) fn end(&self, end: Instant) -> impl Iterator<Item = (Phase, Duration)> {
+    /// The last of them ends.
+    pub(super) fn end(&self, end: Instant) {
         self.enter(self.now.get(), end);
-        Phase::ALL
-            .into_iter()
-            .filter_map(|phase| Some((phase, Duration::from_nanos(self.took[phase as usize].get()?))))
+    }
+
+    /// How long it was in this one, if it was entered and has ended.
+    pub(super) fn took(&self, phase: Phase) -> Option<Duration> {
+        self.took[phase as usize].get().map(Duration::from_nanos)
+    }
+
+    /// Those that were entered and have ended.
+    pub(super) fn all(&self) -> impl Iterator<Item = (Phase, Duration)> {
+        Phase::ALL.into_iter().filter_map(|phase| Some((phase, self.took(phase)?)))
     }
 }
 
@@ -83,7 +109,8 @@ mod tests {
         phases.enter(Phase::Connect, at(3));
         phases.enter(Phase::Sign, at(6));
         phases.enter(Phase::Connect, at(10));
-        let took: Vec<_> = phases.end(at(15)).map(|(phase, took)| (phase, took.as_millis())).collect();
+        phases.end(at(15));
+        let took: Vec<_> = phases.all().map(|(phase, took)| (phase, took.as_millis())).collect();
         assert_eq!(took, [(Phase::Receive, 1), (Phase::Sign, 6), (Phase::Connect, 8)]);
         assert!(Phase::ALL.iter().enumerate().all(|(index, phase)| index == *phase as usize));
     }

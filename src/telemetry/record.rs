@@ -4,68 +4,65 @@
 use std::{
     cell::{Cell, OnceCell},
     rc::Rc,
-    sync::atomic::{AtomicU64, Ordering},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
 };
 
 use http::{HeaderValue, Method};
+use tracing::Level;
 
 use super::{
+    access,
+    capture::{Capture, Ended},
     metrics::{self, Finished, Series},
     phases::{Phase, Phases},
+    request_id::RequestId,
+    sample::Lines,
+    trace::Trace,
 };
+use crate::config::Auth;
 
 /// The `tracing` target of the one line a request.
 pub const ACCESS: &str = "countersign::access";
 
-/// Names a request in its log line and in the body of a refusal.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct RequestId([u8; 16]);
-
-impl RequestId {
-    /// An id that this process has not given before and other processes hardly will.
-    #[must_use]
-    pub fn next() -> Self {
-        thread_local! {
-            static NEXT: Cell<u64> = Cell::new(first());
-        }
-        let number = NEXT.get();
-        NEXT.set(number.wrapping_add(1));
-        let mut text = [0; 16];
-        for (index, slot) in text.iter_mut().enumerate() {
-            *slot = b"0123456789abcdef"[(number >> (60 - 4 * index)) as usize & 15];
-        }
-        Self(text)
-    }
-
-    /// Sixteen hexadecimal digits.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("only ASCII was written")
-    }
+/// What a request was signed with, as far as it may be told.
+#[derive(Debug)]
+pub struct SignedWith {
+    /// Where the credentials come from: `environment`, `profile dev`.
+    pub source: Arc<str>,
+    /// The last four characters of the access key id.
+    pub access_key: Box<str>,
+    /// When they expire, by true time; `None` for long-lived keys.
+    pub expires: Option<SystemTime>,
+    /// Differs between any two sets of keys.
+    pub serial: u64,
 }
 
-/// Where a thread starts to count: far from every other thread, and from this program's other runs.
-fn first() -> u64 {
-    static THREADS: AtomicU64 = AtomicU64::new(0);
-    let thread = THREADS.fetch_add(1, Ordering::Relaxed);
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
-    since.rotate_left(20) ^ u64::from(std::process::id()).rotate_left(44) ^ (thread << 56)
-}
-
-/// One request, as far as it is known. It holds no header but the gateway's id, no body and no query.
+/// One request, as far as it is known. It holds no header but ids, no body and no query.
 pub struct Record {
     started: Instant,
+    /// Whether it may be written down.
+    logged: bool,
+    /// Whether it is, when all goes well.
+    pub lines: Cell<Lines>,
     id: RequestId,
     method: Method,
     /// A copy: the request's own is a slice of the buffer that it was read into.
     path: Box<str>,
+    /// Its span, where traces are exported.
+    trace: Option<Box<Trace>>,
     /// Where its time went; `None` when nobody counts.
     phases: Option<Phases>,
+    /// What is taken down of it, where somebody wants to see it.
+    pub capture: Option<Box<Capture>>,
     /// Where it is counted.
     pub series: Cell<Series>,
     /// The stage that was chosen.
     pub stage: OnceCell<Rc<str>>,
+    /// The path of the rule that matched, and what it asks for.
+    pub route: OnceCell<(Rc<str>, Auth)>,
+    /// What it was signed with last.
+    pub signed_with: Cell<Option<Rc<SignedWith>>>,
     /// The status that the client gets; 0 when it left before.
     pub status: Cell<u16>,
     /// The refusal's code and whose fault it is, when the proxy answered itself.
@@ -85,22 +82,30 @@ pub struct Record {
 }
 
 impl Record {
-    /// Starts the clock.
+    /// Starts the clock. A request that this process makes itself has an id already.
     #[must_use]
-    pub fn start(method: Method, path: &str) -> Self {
+    pub fn start(method: Method, path: &str, id: RequestId, trace: Option<Box<Trace>>) -> Self {
         let started = Instant::now();
-        let phases = metrics::is_on().then(|| Phases::start(started));
-        if phases.is_some() {
+        let (counted, logged) = (metrics::is_on(), access::is_on());
+        let wanted = counted || logged || trace.is_some() || Capture::is_wanted();
+        let phases = wanted.then(|| Phases::start(started));
+        if counted {
             metrics::request_began();
         }
         Self {
             started,
+            logged,
+            trace,
+            lines: Cell::default(),
             phases,
+            capture: None,
             series: Cell::default(),
-            id: RequestId::next(),
+            id,
             method,
             path: path.into(),
             stage: OnceCell::new(),
+            route: OnceCell::new(),
+            signed_with: Cell::default(),
             status: Cell::new(0),
             refusal: Cell::new(None),
             received: Cell::new(0),
@@ -114,8 +119,20 @@ impl Record {
 
     /// The request's id.
     #[must_use]
-    pub const fn id(&self) -> RequestId {
-        self.id
+    pub const fn id(&self) -> &RequestId {
+        &self.id
+    }
+
+    /// Whether anybody reads what is only for the log and for traces.
+    #[must_use]
+    pub const fn is_logged(&self) -> bool {
+        self.logged || self.trace.is_some()
+    }
+
+    /// Its span, where traces are exported.
+    #[must_use]
+    pub fn trace(&self) -> Option<&Trace> {
+        self.trace.as_deref()
     }
 
     /// The next phase begins.
@@ -133,54 +150,166 @@ impl Record {
     }
 }
 
-impl Drop for Record {
-    fn drop(&mut self) {
-        let (refused, fault) = self.refusal.get().unzip();
-        let took = self.phases.as_ref().map(|phases| {
-            let end = Instant::now();
-            let took = end.saturating_duration_since(self.started);
-            metrics::request_finished(Finished {
-                series: self.series.get(),
-                status: self.status.get(),
-                refused: refused.is_some(),
-                cut: self.cut.get(),
-                received: self.received.get(),
-                sent: self.sent.get(),
-                took,
-                phases: phases.end(end),
-            });
-            took
-        });
-        tracing::info!(
-            target: ACCESS,
-            method = self.method.as_str(),
-            path = &*self.path,
-            status = u64::from(self.status.get()),
-            micros = took.unwrap_or_else(|| self.started.elapsed()).as_micros() as u64,
-            stage = self.stage.get().map(|name| &**name),
-            refused,
-            fault,
-            received = self.received.get(),
-            sent = self.sent.get(),
-            attempts = u64::from(self.attempts.get()),
-            cut = self.cut.get(),
-            request_id = self.id.as_str(),
-            gateway_request_id = self.gateway_id.get().and_then(|id| id.to_str().ok()),
-        );
+impl Record {
+    /// How the line of a request that ended like this is marked: what the stage or the proxy failed at is an error, what
+    /// the client did wrong, or did not wait for, a warning.
+    const fn level(&self) -> Level {
+        match self.status.get() {
+            500.. => Level::ERROR,
+            0 | 400.. => Level::WARN,
+            _ if self.cut.get() => Level::ERROR,
+            _ => Level::INFO,
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::RequestId;
-    use std::collections::HashSet;
+impl Record {
+    /// Ends the span, if there is one: its trace's id. Names follow OpenTelemetry's semantic conventions for HTTP, and
+    /// `countersign.` where those have none.
+    #[cfg(feature = "otlp")]
+    fn end_trace(&mut self, phases: &Phases, signed_with: Option<&SignedWith>) -> Option<String> {
+        let mut trace = *self.trace.take()?;
+        let id = trace.id();
+        if !trace.is_recorded() {
+            return Some(id);
+        }
+        let (status, refused) = (self.status.get(), self.refusal.get());
+        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        trace.tell("http.request.method", self.method.as_str().to_owned());
+        trace.tell("url.path", self.path.to_string());
+        trace.tell("http.request.body.size", number(self.received.get()));
+        trace.tell("http.response.body.size", number(self.sent.get()));
+        if status > 0 {
+            trace.tell("http.response.status_code", i64::from(status));
+        }
+        if let Some(stage) = self.stage.get() {
+            trace.tell("countersign.stage", stage.to_string());
+        }
+        let mut name = self.method.as_str().to_owned();
+        if let Some((route, auth)) = self.route.get() {
+            trace.tell("http.route", route.to_string());
+            trace.tell("countersign.auth", auth.as_str());
+            name = format!("{name} {route}");
+        }
+        if let Some((code, fault)) = refused {
+            trace.tell("countersign.refused", code);
+            trace.tell("countersign.fault", fault);
+        }
+        trace.tell("countersign.attempts", i64::from(self.attempts.get()));
+        for (phase, took) in phases.all() {
+            trace.tell(phase.attribute(), took.as_micros() as i64);
+        }
+        if let Some(with) = signed_with {
+            trace.tell("countersign.credentials", with.source.to_string());
+            trace.tell("countersign.access_key", with.access_key.to_string());
+        }
+        trace.tell("countersign.request_id", self.id.as_str().to_owned());
+        if let Some(id) = self.gateway_id.get().and_then(|id| id.to_str().ok()) {
+            trace.tell("aws.request_id", id.to_owned());
+        }
+        let error = match (status, refused) {
+            _ if self.cut.get() => Some("cut".into()),
+            (500.., Some((code, _))) => Some(code.into()),
+            (500.., None) => Some(status.to_string().into()),
+            _ => None,
+        };
+        trace.end(name, error);
+        Some(id)
+    }
 
-    #[test]
-    fn ids_differ_within_and_across_threads() {
-        let many = || (0..1000).map(|_| RequestId::next().as_str().to_owned()).collect::<Vec<_>>();
-        let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(many)).collect();
-        let ids: HashSet<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
-        assert_eq!(ids.len(), 4000);
-        assert!(ids.iter().all(|id| id.len() == 16));
+    #[cfg(not(feature = "otlp"))]
+    const fn end_trace(&self, _: &Phases, _: Option<&SignedWith>) -> Option<String> {
+        None
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        // Nobody counts and nobody writes.
+        let Some(phases) = self.phases.take() else { return };
+        let end = Instant::now();
+        let whole = end.saturating_duration_since(self.started);
+        phases.end(end);
+        let refused = self.refusal.get().is_some();
+        metrics::request_finished(Finished {
+            series: self.series.get(),
+            status: self.status.get(),
+            refused,
+            cut: self.cut.get(),
+            received: self.received.get(),
+            sent: self.sent.get(),
+            took: whole,
+            phases: phases.all(),
+        });
+        let signed_with = self.signed_with.take();
+        let trace_id = self.end_trace(&phases, signed_with.as_deref());
+        self.log(&phases, whole, signed_with.as_deref(), trace_id.as_deref());
+        if let Some(capture) = self.capture.take() {
+            capture.end(Ended {
+                status: self.status.get(),
+                attempts: self.attempts.get(),
+                sent: self.sent.get(),
+                cut: self.cut.get(),
+                took: whole,
+                phases: phases.all(),
+                gateway_id: self.gateway_id.get(),
+            });
+        }
+    }
+}
+
+impl Record {
+    /// Writes its line, if it gets one.
+    fn log(
+        &self,
+        phases: &Phases,
+        whole: Duration,
+        signed_with: Option<&SignedWith>,
+        trace_id: Option<&str>,
+    ) {
+        let level = self.level();
+        let (refused, fault) = self.refusal.get().unzip();
+        if !self.logged || (level == Level::INFO && !self.lines.get().has_this_one()) {
+            return;
+        }
+        let micros = |phase| phases.took(phase).map(|took| took.as_micros() as u64);
+        // A level is part of the place where an event is made, so each has its own.
+        macro_rules! line {
+            ($level:expr) => {
+                tracing::event!(
+                    target: ACCESS,
+                    $level,
+                    method = self.method.as_str(),
+                    path = &*self.path,
+                    stage = self.stage.get().map(|name| &**name),
+                    route = self.route.get().map(|(path, _)| &**path),
+                    auth = self.route.get().map(|(_, auth)| auth.as_str()),
+                    status = u64::from(self.status.get()),
+                    refused,
+                    fault,
+                    cut = self.cut.get(),
+                    received = self.received.get(),
+                    sent = self.sent.get(),
+                    attempts = u64::from(self.attempts.get()),
+                    micros = whole.as_micros() as u64,
+                    receive_micros = micros(Phase::Receive),
+                    queue_micros = micros(Phase::Queue),
+                    sign_micros = micros(Phase::Sign),
+                    connect_micros = micros(Phase::Connect),
+                    first_byte_micros = micros(Phase::FirstByte),
+                    answer_micros = micros(Phase::Answer),
+                    credentials = signed_with.map(|with| &*with.source),
+                    access_key = signed_with.map(|with| &*with.access_key),
+                    request_id = self.id.as_str(),
+                    trace_id,
+                    gateway_request_id = self.gateway_id.get().and_then(|id| id.to_str().ok()),
+                )
+            };
+        }
+        match level {
+            Level::ERROR => line!(Level::ERROR),
+            Level::WARN => line!(Level::WARN),
+            _ => line!(Level::INFO),
+        }
     }
 }

@@ -86,6 +86,9 @@ pub enum Cut {
     /// Nothing came for `timeouts.idle`.
     #[error("the stage's answer stalled")]
     Idle,
+    /// It is a refusal that had to be unpacked, and is not what its `content-encoding` says.
+    #[error("the stage's answer is not compressed as it says")]
+    NotPacked,
 }
 
 /// An answer's body as it comes. Read to its end, it puts its connection back into the pool.

@@ -12,6 +12,7 @@
     reason = "in a test a panic is how a failure is told; a scene says on standard output that it was played"
 )]
 
+mod places;
 mod scene;
 
 use std::{
@@ -132,6 +133,31 @@ fn an_explicit_profile_wins_over_the_environment() {
 }
 
 #[test]
+fn keys_in_the_environment_may_say_when_they_end() {
+    let ended = "2026-01-01T00:00:00+00:00";
+    let variables = |_: &Path| {
+        vec![
+            ("AWS_ACCESS_KEY_ID", "AKIAENV".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", SECRET.to_owned()),
+            ("AWS_SESSION_TOKEN", SECRET.to_owned()),
+            ("AWS_CREDENTIAL_EXPIRATION", ended.to_owned()),
+        ]
+    };
+    scene("keys_in_the_environment_may_say_when_they_end", variables, |scene| async move {
+        let wanted = only(CredentialSource::Environment);
+        let sources = Sources::start([&wanted], []).unwrap();
+        let current = sources.current(&wanted);
+        let problem = trouble(&current, Kind::Expired).await;
+        assert!(problem.hint().contains("start countersign anew"), "{problem}");
+        assert_eq!(
+            held(&current).expires,
+            Some(humantime::parse_rfc3339(&ended.replace("+00:00", "Z")).unwrap())
+        );
+        assert_eq!(scene.said("no usable credentials"), 1);
+    });
+}
+
+#[test]
 fn a_named_source_never_falls_through_to_another() {
     let variables = |home: &Path| {
         vec![("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint(home)), ("AWS_PROFILE", "absent".to_owned())]
@@ -200,6 +226,116 @@ fn a_role_is_assumed_with_what_the_configuration_says() {
 }
 
 #[test]
+fn what_sts_says_of_a_role_comes_with_what_mends_it() {
+    let variables = |home: &Path| {
+        vec![
+            ("AWS_ENDPOINT_URL_STS", endpoint(home)),
+            ("AWS_ACCESS_KEY_ID", "AKIABASE".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", SECRET.to_owned()),
+        ]
+    };
+    scene("what_sts_says_of_a_role_comes_with_what_mends_it", variables, |scene| async move {
+        let sources = Sources::start([], []).unwrap();
+        for (index, (code, message, kind, hint)) in [
+            (
+                "InvalidClientTokenId",
+                "The security token included in the request is invalid.",
+                Kind::Refused,
+                "deleted",
+            ),
+            ("InvalidClientTokenId", "The same", Kind::Refused, "the region, which is eu-north-1"),
+            (
+                "ExpiredToken",
+                "The security token included in the request is expired",
+                Kind::Refused,
+                "log in again",
+            ),
+            (
+                "SignatureDoesNotMatch",
+                "The request signature we calculated does not match",
+                Kind::Refused,
+                "secret access key",
+            ),
+            (
+                "SignatureDoesNotMatch",
+                "Credential should be scoped to a valid region.",
+                Kind::Denied,
+                "another region than eu-north-1",
+            ),
+            (
+                "RegionDisabledException",
+                "STS is not activated in this region",
+                Kind::Denied,
+                "another region than eu-north-1",
+            ),
+            (
+                "ValidationError",
+                "1 validation error detected: Value at 'roleArn'",
+                Kind::Denied,
+                "the role's ARN",
+            ),
+            ("Unheard", "Of", Kind::Service, "tried again"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let answer = format!(
+                "403 Forbidden\n<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message>\
+                 </Error></ErrorResponse>"
+            );
+            scene.write("answers/any", &answer);
+            let role = Role {
+                arn: format!("arn:aws:iam::111122223333:role/r{index}"),
+                session_name: None,
+                external_id: None,
+                duration: None,
+                tags: [].into(),
+            };
+            let wanted = Credentials { role: Some(role), ..plain() };
+            let problem = trouble(&sources.current(&wanted), kind).await;
+            assert!(problem.message().contains(&format!("{code}: {message}")), "{problem}");
+            assert!(problem.hint().contains(hint), "{code}: {problem}");
+            sources.retain(&[], &[], &[]);
+        }
+    });
+}
+
+#[test]
+fn a_clock_that_is_ahead_is_shown_by_who_gives_credentials() {
+    let variables = |home: &Path| {
+        vec![
+            ("AWS_ENDPOINT_URL_STS", endpoint(home)),
+            ("AWS_ACCESS_KEY_ID", "AKIABASE".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", SECRET.to_owned()),
+        ]
+    };
+    scene("a_clock_that_is_ahead_is_shown_by_who_gives_credentials", variables, |scene| async move {
+        let hours_ago = |hours: u64| SystemTime::now() - Duration::from_secs(hours * 3600);
+        let one_ago = humantime::format_rfc3339_seconds(hours_ago(1)).to_string();
+        let given = assumed_until("AssumeRole", "ASIAROLE", &one_ago);
+        scene.write("answers/any", &format!("200 OK\n{given}"));
+        let role = |name: &str| Role {
+            arn: format!("arn:aws:iam::111122223333:role/{name}"),
+            session_name: None,
+            external_id: None,
+            duration: None,
+            tags: [].into(),
+        };
+        let sources = Sources::start([], []).unwrap();
+        // Of an hour ago, and nothing says that this is not so.
+        let current = sources.current(&Credentials { role: Some(role("old")), ..plain() });
+        trouble(&current, Kind::Expired).await;
+        assert_eq!(current.supposed_offset(), 0);
+        // For whoever made them it is two hours ago, and they have an hour to go.
+        scene.write("answers/date", &httpdate::fmt_http_date(hours_ago(2)));
+        let current = sources.current(&Credentials { role: Some(role("new")), ..plain() });
+        get(&current, "ASIAROLE").await;
+        assert!(current.problem().is_none(), "{:?}", current.problem());
+        assert!((current.supposed_offset() + 7200).abs() < 60, "{}", current.supposed_offset());
+    });
+}
+
+#[test]
 fn the_environment_names_the_session_and_the_name_is_cleaned() {
     let variables = |home: &Path| {
         vec![
@@ -230,12 +366,15 @@ fn the_environment_names_the_session_and_the_name_is_cleaned() {
 }
 
 fn assumed(action: &str, key: &str) -> String {
+    assumed_until(action, key, &in_an_hour())
+}
+
+fn assumed_until(action: &str, key: &str, expires: &str) -> String {
     format!(
         "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result><AssumedRoleUser><Arn>\
          arn:aws:sts::111122223333:assumed-role/caller/x</Arn><AssumedRoleId>AROA:x</AssumedRoleId></AssumedRoleUser>\
          <Credentials><AccessKeyId>{key}</AccessKeyId><SecretAccessKey>{SECRET}</SecretAccessKey><SessionToken>{SECRET}\
-         </SessionToken><Expiration>{}</Expiration></Credentials></{action}Result></{action}Response>",
-        in_an_hour()
+         </SessionToken><Expiration>{expires}</Expiration></Credentials></{action}Result></{action}Response>"
     )
 }
 

@@ -49,7 +49,7 @@ pub fn write(path: &Path, text: &str) {
     fs::rename(new, path).unwrap();
 }
 
-/// Runs `body` in a process of its own that has only the variables that `prepare` gives, `HOME` and `PATH`.
+/// Runs `body` in a process of its own, as the test `name` of this binary, that has only the variables that `prepare` gives, `HOME` and `PATH`.
 pub fn scene<F: Future<Output = ()>>(
     name: &str,
     prepare: impl FnOnce(&Path) -> Vec<(&'static str, String)>,
@@ -74,7 +74,8 @@ pub fn scene<F: Future<Output = ()>>(
         println!("scene played");
         return;
     }
-    let home = env::temp_dir().join(format!("countersign-{name}-{}", std::process::id()));
+    let home =
+        env::temp_dir().join(format!("countersign-{}-{}", name.replace("::", "-"), std::process::id()));
     fs::create_dir_all(&home).unwrap();
     let variables = prepare(&home);
     let output = Command::new(env::current_exe().unwrap())
@@ -105,7 +106,7 @@ impl Write for Log {
 }
 
 /// An endpoint on loopback that answers with files: for `PUT /a/b` with `answers/PUT_a_b`, else with `answers/any`.
-/// A file's first line is the status. Requests are appended to `requests`. It lives as long as the test process.
+/// A file's first line is the status; `answers/date` is the `Date` of all, if it is there. Requests are appended to `requests`. It lives as long as the test process.
 pub fn endpoint(home: &Path) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -142,9 +143,11 @@ fn answer(mut stream: TcpStream, home: &Path) -> std::io::Result<()> {
     let text = fs::read_to_string(answers.join(name)).or_else(|_| fs::read_to_string(answers.join("any")));
     let text = text.unwrap_or_else(|_| "404 Not Found\n".to_owned());
     let (status, body) = text.split_once('\n').unwrap_or((&text, ""));
+    let date = fs::read_to_string(answers.join("date")).map(|date| format!("date: {date}\r\n"));
+    let date = date.unwrap_or_default();
     write!(
         stream,
-        "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\nx-aws-ec2-metadata-token-ttl-seconds: \
+        "HTTP/1.1 {status}\r\n{date}content-length: {}\r\nconnection: close\r\nx-aws-ec2-metadata-token-ttl-seconds: \
          21600\r\n\r\n{body}",
         body.len()
     )

@@ -3,7 +3,9 @@
 
 use std::{
     fs, io,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::LazyLock,
     time::{Instant, SystemTime},
 };
 
@@ -11,10 +13,12 @@ use countersign::demo::{
     canonical::Received,
     verify::{Account, Verifier},
 };
+use socket2::{Domain, Socket, Type};
 
 use crate::support::{
     PATIENCE,
     client::{Answer, Ask, Client, Via},
+    h2c,
     leaks::Leaks,
     origin::{Reply, Request, Then, answer},
     process::{Launch, Running},
@@ -30,8 +34,20 @@ const KEY_BY_VALUE: &str = "Vd73canary5mRk8sLxT4hJqWf0uCgZn2bA";
 const KEY_BY_COMMAND: &str = "Uc94canary6pHs1wKzV5gBqNx8eYdRt3mF";
 const PRINTED: &str = "Tb15canary7nJv2rFxC6kMwGz9aPqLh4sD";
 
+const CALLERS_TOKEN: &str = "Ga14canaryGcVu1rPsZ3eAqOt8nMwIx5kR";
+
 /// What the proxy holds, and what programs that it runs tell it.
-const OURS: [&str; 7] = [SECRET_KEY, TOKEN, KEY_BY_ENV, KEY_BY_FILE, KEY_BY_VALUE, KEY_BY_COMMAND, PRINTED];
+const OURS: [&str; 8] =
+    [SECRET_KEY, TOKEN, KEY_BY_ENV, KEY_BY_FILE, KEY_BY_VALUE, KEY_BY_COMMAND, PRINTED, CALLERS_TOKEN];
+
+/// What a caller sends that knows no token.
+const WRONG_TOKEN: &str = "Fz95canaryHbWt2qOrA4dBpNs7mLvJw3jQ";
+
+/// The certificate and the key of the run with TLS, as PEM, and the key as it is inside.
+static PAIR: LazyLock<(String, String, Vec<u8>)> = LazyLock::new(|| {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem(), made.signing_key.serialized_der().to_vec())
+});
 
 /// What the client sends that is its own business.
 const THEIRS: [(&str, &str); 6] = [
@@ -46,17 +62,29 @@ const THEIR_QUERY: &str = "Jt62canaryEeRr9oPnV3cGsMq6kPlMz1nT";
 const THEIR_BODY: &str = "Hs83canaryFdSq0nQmU4bFrNp7lOkLy2mS";
 
 fn of_the_proxy() -> Leaks {
-    Leaks::of(OURS)
+    with_tls_key(Leaks::of(OURS))
+}
+
+/// The numbers of a key on P-256: the private one, behind 36 bytes that all such keys begin with (RFC 5958, RFC 5915).
+/// The public one is in the certificate.
+fn with_tls_key(leaks: Leaks) -> Leaks {
+    leaks.and("the TLS key", &PAIR.2[36..68])
 }
 
 /// The access key's id is no secret to the stage, but no log needs more than its end.
 fn of_everybody() -> Leaks {
     let theirs = THEIRS.map(|(_, value)| value.rsplit([' ', '=']).next().unwrap());
-    Leaks::of(OURS.into_iter().chain(theirs).chain([THEIR_QUERY, THEIR_BODY, ACCESS_KEY]))
+    let more = [THEIR_QUERY, THEIR_BODY, WRONG_TOKEN, ACCESS_KEY];
+    with_tls_key(Leaks::of(OURS.into_iter().chain(theirs).chain(more)))
 }
 
-/// A request with a secret of the client's in every place.
+/// A request with a secret of the client's in every place, and the token that opens.
 fn loaded(method: &str, path: &str) -> Ask {
+    loaded_but(method, path).header("x-countersign-token", CALLERS_TOKEN)
+}
+
+/// The same without that token.
+fn loaded_but(method: &str, path: &str) -> Ask {
     let mut ask = Ask::new(method, &format!("{path}?a=1&token={THEIR_QUERY}")).body(THEIR_BODY);
     for (name, value) in THEIRS {
         ask = ask.header(name, value);
@@ -141,11 +169,22 @@ fn stages(dead: SocketAddr) -> String {
     .concat()
 }
 
-fn start(format: &str, dead: SocketAddr) -> Scene {
+/// Where each request is shown, what is the client's own business is seen, but for what its name hides.
+fn of_who_is_shown() -> Leaks {
+    let theirs = THEIRS.iter().filter(|(name, _)| *name != "x-own");
+    let theirs = theirs.map(|(_, value)| value.rsplit([' ', '=']).next().unwrap());
+    Leaks::of(OURS.into_iter().chain(theirs).chain([ACCESS_KEY]))
+}
+
+fn start(format: &str, shown: Option<&str>, tls: bool, dead: SocketAddr) -> Scene {
+    let show = shown.map(|setting| format!(", {setting} = true")).unwrap_or_default();
+    let bodies = shown.is_some();
+    let tls = if tls { "tls = { cert = \"cert.pem\", key = \"cert.key\" }" } else { "" };
     let fails = format!("cat printed.txt; cat printed.txt >&2; exit 3; # {format}");
     Setup::new()
         .top(&format!(
-            "admin = \"127.0.0.1:0\"\nlog = {{ format = \"{format}\", filter = \"trace\" }}\n[limits]\nmax_body = \"9KiB\""
+            "admin = \"127.0.0.1:0\"\nlog = {{ format = \"{format}\", filter = \"trace\"{show} }}\ninspector.bodies = {bodies}\ninspector.from_start = true\n{tls}\n\
+             guard.token.env = \"CALLERS_TOKEN\"\n[limits]\nmax_body = \"9KiB\""
         ))
         .stage(&stages(dead))
         .without_keys()
@@ -153,8 +192,11 @@ fn start(format: &str, dead: SocketAddr) -> Scene {
         .variable("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
         .variable("AWS_SESSION_TOKEN", TOKEN)
         .variable("ORDERS_KEY", KEY_BY_ENV)
+        .variable("CALLERS_TOKEN", CALLERS_TOKEN)
         .variable("RUST_LOG", "trace")
         .variable("RUST_BACKTRACE", "full")
+        .file("cert.pem", &PAIR.0)
+        .file("cert.key", &PAIR.1)
         .file("key.txt", &format!("{KEY_BY_FILE}\n"))
         .file("command.txt", &format!("{KEY_BY_COMMAND}\n"))
         .file("printed.txt", &format!("{{\"Version\":1,\"SecretAccessKey\":\"{PRINTED}\"\n"))
@@ -164,11 +206,35 @@ fn start(format: &str, dead: SocketAddr) -> Scene {
         .start(stage)
 }
 
+/// The listener's certificate, where it speaks TLS.
+fn certificate(scene: &Scene, tls: bool) -> Option<PathBuf> {
+    tls.then(|| scene.proxy.home().path().join("cert.pem"))
+}
+
+fn connect(scene: &Scene, tls: bool) -> Client {
+    let address = scene.proxy.address();
+    match certificate(scene, tls) {
+        Some(certificate) => Client::connect_tls(address, &certificate).unwrap(),
+        None => Client::connect(address).unwrap(),
+    }
+}
+
+fn exchange(scene: &Scene, tls: bool, via: Via, ask: &Ask) -> Answer {
+    let answer = match (certificate(scene, tls), via) {
+        (None, via) => return scene.ask(via, ask),
+        (Some(_), Via::Http1) => connect(scene, tls).exchange(ask),
+        (Some(certificate), Via::H2c) => {
+            h2c::Client::connect_tls(scene.proxy.address(), &certificate).unwrap().exchange(ask)
+        }
+    };
+    answer.unwrap_or_else(|error| panic!("{via:?} {ask:?}: {error}"))
+}
+
 /// Until the keys are there, which come from files and commands, requests are refused.
-fn wait_for_keys(scene: &Scene) {
+fn wait_for_keys(scene: &Scene, tls: bool) {
     let deadline = Instant::now() + PATIENCE;
     for mount in ["", "/file", "/value", "/command"] {
-        while scene.ask(Via::Http1, &Ask::new("GET", &format!("{mount}/ready"))).status == 503 {
+        while exchange(scene, tls, Via::Http1, &loaded("GET", &format!("{mount}/ready"))).status == 503 {
             assert!(Instant::now() < deadline, "{mount} has no key");
         }
     }
@@ -194,6 +260,8 @@ fn asks() -> Vec<Ask> {
         loaded("PUT", "/a").header("content-encoding", "aws-chunked"),
         loaded("PUT", "/a").body(THEIR_BODY.repeat(300)),
         loaded("GET", "/a?b=%FF"),
+        Ask::new("GET", "/a"),
+        loaded_but("GET", "/a").header("x-countersign-token", WRONG_TOKEN),
     ];
     of_the_stage.chain(of_the_client).collect()
 }
@@ -206,7 +274,7 @@ fn raw(answer: &Answer) -> Vec<u8> {
 }
 
 /// Bytes that are no request, with secrets in them.
-fn malformed(address: SocketAddr) -> Vec<u8> {
+fn malformed(scene: &Scene, tls: bool) -> Vec<u8> {
     let mut all = Vec::new();
     for text in [
         format!("GET /a HTTP/1.1\r\nhost: localhost\r\nx-api-key {THEIR_QUERY}\r\n\r\n"),
@@ -217,7 +285,7 @@ fn malformed(address: SocketAddr) -> Vec<u8> {
         format!("POST /a HTTP/1.1\r\nhost: localhost\r\ncontent-length: {THEIR_QUERY}\r\n\r\n"),
         format!("GET /a HTTP/{THEIR_QUERY}\r\n\r\n"),
     ] {
-        let mut client = Client::connect(address).unwrap();
+        let mut client = connect(scene, tls);
         client.send(text.as_bytes()).unwrap();
         client.end_writing().unwrap();
         // It may be reset when the proxy closes on bytes that it has not read.
@@ -239,6 +307,10 @@ fn pages(address: SocketAddr) -> Vec<u8> {
     let mut all = Vec::new();
     for path in ["/", "/healthz", "/readyz", "/metrics", "/requests", "/config", "/debug"] {
         let ask = Ask::new("GET", &format!("{path}?token={THEIR_QUERY}")).header("cookie", THEIR_BODY);
+        for token in [CALLERS_TOKEN, WRONG_TOKEN] {
+            let ask = ask.clone().header("x-countersign-token", token);
+            all.extend(raw(&Via::Http1.exchange(address, &ask).unwrap()));
+        }
         all.extend(raw(&Via::Http1.exchange(address, &ask).unwrap()));
     }
     all
@@ -246,15 +318,19 @@ fn pages(address: SocketAddr) -> Vec<u8> {
 
 #[test]
 fn no_canary_comes_out_of_a_run_at_trace_level() {
-    // Bound and never served: a connection is refused once it is closed.
-    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    for format in ["text", "json"] {
-        let scene = start(format, dead);
-        wait_for_keys(&scene);
+    // Bound and not listened on: connections are refused, and nobody else is given the port meanwhile.
+    let held = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    held.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let dead = held.local_addr().unwrap().as_socket().unwrap();
+    let settings = [None, Some("show"), Some("failed")];
+    let runs = settings.into_iter().flat_map(|shown| [("text", shown, false), ("json", shown, true)]);
+    for (format, shown, tls) in runs {
+        let scene = start(format, shown, tls, dead);
+        wait_for_keys(&scene, tls);
         let mut seen = Vec::new();
         for via in Via::ALL {
             for ask in asks() {
-                let answer = scene.ask(via, &ask);
+                let answer = exchange(&scene, tls, via, &ask);
                 seen.extend(answer.head.one("x-countersign-error").map(str::to_owned));
                 if answer.head.one("x-amzn-ErrorType").is_some() {
                     seen.push("wrong signature".to_owned());
@@ -263,12 +339,12 @@ fn no_canary_comes_out_of_a_run_at_trace_level() {
                 of_the_proxy().assert_none(&format!("the answer to {ask:?}"), &raw(&answer));
             }
             // A cut answer is an error of the connection; what came of it is in what was read before.
-            let mut client = Client::connect(scene.proxy.address()).unwrap();
+            let mut client = connect(&scene, tls);
             client.send(&loaded("GET", "/cut").bytes()).unwrap();
             client.end_writing().unwrap();
             of_the_proxy().assert_none("a cut answer", &client.rest().unwrap_or_default());
         }
-        of_the_proxy().assert_none("answers to what is no request", &malformed(scene.proxy.address()));
+        of_the_proxy().assert_none("answers to what is no request", &malformed(&scene, tls));
         for code in [
             "wrong signature",
             "upstream-garbage",
@@ -288,6 +364,8 @@ fn no_canary_comes_out_of_a_run_at_trace_level() {
             "chunked-signing",
             "body-too-large",
             "query-not-utf8",
+            "token-missing",
+            "token-wrong",
         ] {
             assert!(seen.iter().any(|one| one == code), "{code} was not provoked: {seen:?}");
         }
@@ -295,6 +373,10 @@ fn no_canary_comes_out_of_a_run_at_trace_level() {
         for secret in [TOKEN, KEY_BY_ENV, KEY_BY_FILE, KEY_BY_VALUE, KEY_BY_COMMAND] {
             let carried = |request: &Request| String::from_utf8_lossy(&request.head.raw).contains(secret);
             assert!(sent.iter().any(|request| carried(request)), "{secret} is in use");
+        }
+        let stages = |request: &Request| [request.head.raw.clone(), request.body.clone()].concat();
+        for request in &sent {
+            Leaks::of([CALLERS_TOKEN]).assert_none("what a stage was sent", &stages(request));
         }
 
         let process = scene.proxy.process();
@@ -315,7 +397,11 @@ fn no_canary_comes_out_of_a_run_at_trace_level() {
             "it was talkative: {}",
             ended.err
         );
-        of_everybody().assert_none("the log", ended.err.as_bytes());
+        let in_the_log = if shown.is_some() { of_who_is_shown() } else { of_everybody() };
+        in_the_log.assert_none("the log", ended.err.as_bytes());
+        assert_eq!(ended.err.contains(THEIR_BODY), shown == Some("show"), "what is to be shown is shown");
+        let echo = ended.err.contains("InvalidSignatureException");
+        assert_eq!(echo, shown.is_some(), "the gateway's words are shown");
         of_everybody().assert_none("standard output", ended.out.as_bytes());
     }
 }

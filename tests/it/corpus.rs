@@ -90,7 +90,9 @@ fn reached(request: &Request) -> Reached {
     assert_signed(request);
     assert_eq!((request.head.one("host"), request.head.one("x-api-key")), (Some(NAME), Some(API_KEY)));
     let start = request.head.start.strip_suffix(b" HTTP/1.1").expect("HTTP/1.1 goes to the stage").to_vec();
-    let ours = ["host", "x-api-key", "x-amz-date", "authorization"];
+    let ours = ["host", "x-api-key", "x-amz-date", "authorization", "x-request-id"];
+    let id = request.head.one("x-request-id").expect("there is one");
+    assert!(id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
     let mut lines: Vec<_> = request.head.raw.split(|byte| *byte == b'\n').skip(1).collect();
     assert_eq!(lines.pop(), Some(&b""[..]));
     assert_eq!(lines.pop(), Some(&b"\r"[..]));

@@ -93,7 +93,9 @@ fn expired_credentials_are_never_signed_with() {
         .file(".aws/config", "[profile dev]\ncredential_process = cat printed.json\n")
         .start_ok();
     for via in Via::ALL {
-        scene.refused(via, &Ask::new("GET", "/a"), 503, "credentials-expired");
+        let refused = scene.refused(via, &Ask::new("GET", "/a"), 503, "credentials-expired");
+        let hint = refused.json()["hint"].as_str().unwrap().to_owned();
+        assert!(hint.contains("renew them") && hint.contains("clock is wrong"), "{hint}");
     }
     scene.proxy.home().write("printed.json", &printed.replace("2020", "2999").replace("AKIDOLD", "AKIDNEW"));
     // The source is asked again because requests ask; nobody restarts anything.

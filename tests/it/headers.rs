@@ -1,8 +1,10 @@
 //! Headers on the way in: what ends at the proxy, what it owns, what is signed, and that it invents nothing.
 
+use std::collections::HashSet;
+
 use crate::support::{
     client::{Ask, Client, Via},
-    origin::Request,
+    origin::{Request, Then, answer},
     scene::{ACCESS_KEY, API_KEY, NAME, Setup, TOKEN, assert_signed, signed_headers},
 };
 
@@ -32,7 +34,7 @@ fn hop_by_hop_fields_end_here() {
         .header("trailer", "x-sum")
         .header("upgrade", "websocket");
     let request = scene.sent(Via::Http1, &ask);
-    assert_eq!(names(&request), ["authorization", "host", "x-amz-date", "x-three"]);
+    assert_eq!(names(&request), ["authorization", "host", "x-amz-date", "x-request-id", "x-three"]);
 
     // HTTP/2 knows no Connection; the fields of other hops can come all the same.
     let ask = Ask::new("GET", "/a")
@@ -41,7 +43,7 @@ fn hop_by_hop_fields_end_here() {
         .header("trailer", "x-sum")
         .header("x-three", "3");
     let request = scene.sent(Via::H2c, &ask);
-    assert_eq!(names(&request), ["authorization", "host", "x-amz-date", "x-three"]);
+    assert_eq!(names(&request), ["authorization", "host", "x-amz-date", "x-request-id", "x-three"]);
 }
 
 #[test]
@@ -58,7 +60,15 @@ fn connection_strips_nothing_that_the_proxy_adds() {
     let request = scene.sent(Via::Http1, &ask);
     assert_eq!(
         names(&request),
-        ["authorization", "content-length", "host", "x-amz-date", "x-amz-security-token", "x-api-key"]
+        [
+            "authorization",
+            "content-length",
+            "host",
+            "x-amz-date",
+            "x-amz-security-token",
+            "x-api-key",
+            "x-request-id"
+        ]
     );
     assert_eq!(request.head.one("x-api-key"), Some(API_KEY));
     assert_eq!(request.head.one("host"), Some(NAME));
@@ -86,7 +96,15 @@ fn what_the_proxy_owns_is_replaced_on_signed_routes() {
         let request = scene.sent(via, &ask);
         assert_eq!(
             names(&request),
-            ["authorization", "host", "x-amz-date", "x-amz-security-token", "x-amz-target", "x-api-key"]
+            [
+                "authorization",
+                "host",
+                "x-amz-date",
+                "x-amz-security-token",
+                "x-amz-target",
+                "x-api-key",
+                "x-request-id"
+            ]
         );
         let authorization = request.head.one("authorization").unwrap();
         assert!(authorization.contains(&format!("Credential={ACCESS_KEY}/")), "{authorization}");
@@ -113,9 +131,9 @@ fn without_iam_the_clients_own_authorization_passes_and_the_rest_does_not() {
             assert_eq!(request.head.one("authorization"), Some("Bearer a.b.c"), "{path}");
             assert_eq!(request.head.one("x-api-key"), key, "{path}");
             let expected: &[_] = if key.is_some() {
-                &["authorization", "host", "x-api-key"]
+                &["authorization", "host", "x-api-key", "x-request-id"]
             } else {
-                &["authorization", "host"]
+                &["authorization", "host", "x-request-id"]
             };
             assert_eq!(names(&request), expected, "{path}");
         }
@@ -138,18 +156,105 @@ fn host_becomes_the_stages() {
 }
 
 #[test]
-fn no_header_is_invented() {
-    let scene = Setup::new().stage(NONE).start_ok();
+fn no_header_is_invented_but_the_requests_id() {
+    for (top, id) in [("", &["x-request-id"][..]), ("request_id = false", &[])] {
+        let scene = Setup::new().top(top).stage(NONE).start_ok();
+        let with_id = |names: &[&'static str]| [names, id].concat();
+        for via in Via::ALL {
+            for method in ["GET", "HEAD", "DELETE", "OPTIONS"] {
+                let signed = scene.sent(via, &Ask::new(method, "/a"));
+                assert_eq!(names(&signed), with_id(&["authorization", "host", "x-amz-date"]), "{method}");
+                let plain = scene.sent(via, &Ask::new(method, "/none/a"));
+                assert_eq!(names(&plain), with_id(&["host"]), "{method}");
+            }
+            for method in ["POST", "PUT", "PATCH"] {
+                let request = scene.sent(via, &Ask::new(method, "/none/a").body("x"));
+                assert_eq!(names(&request), with_id(&["content-length", "host"]), "{method}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_requests_id_goes_on_and_comes_back() {
+    let scene = Setup::new().stage(NONE).start(|request, reply| {
+        let own = request.head.one("x-own").map(|id| ("x-request-id", id));
+        reply.send(answer("200 OK", own.as_slice(), "ok"))?;
+        Ok(Then::Keep)
+    });
+    let logged = |path: &str| {
+        let found = scene.proxy.process().find(|line| {
+            let event: serde_json::Value = serde_json::from_str(line).ok()?;
+            (event["path"] == path).then(|| event["request_id"].as_str().unwrap_or_default().to_owned())
+        });
+        found.expect("the proxy runs")
+    };
+    let mut seen = HashSet::new();
     for via in Via::ALL {
-        for method in ["GET", "HEAD", "DELETE", "OPTIONS"] {
-            let signed = scene.sent(via, &Ask::new(method, "/a"));
-            assert_eq!(names(&signed), ["authorization", "host", "x-amz-date"], "{method}");
-            assert_eq!(names(&scene.sent(via, &Ask::new(method, "/none/a"))), ["host"], "{method}");
+        for (number, sent) in [
+            &[][..],
+            &["0a1b-2C.3d_4~5:/+=@|#"],
+            &["two words"],
+            &["a,b"],
+            &["one", "two"],
+            &["canary\"quoted"],
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            for below in ["", "/none"] {
+                let path = format!("{below}/{number}{via:?}");
+                let ask =
+                    Ask::new("GET", &path).header("x_request_id", "canary").header("x-request_id", "canary");
+                let ask = sent.iter().fold(ask, |ask, id| ask.header("x-request-id", *id));
+                let back = scene.ask(via, &ask);
+                let request = scene.origin.next();
+                let id = request.head.one("x-request-id").expect("it goes on, once").to_owned();
+                assert_eq!(back.head.one("x-request-id"), Some(id.as_str()), "{path}");
+                assert_eq!(logged(&path), id, "{path}");
+                match sent {
+                    [one] if number == 1 => assert_eq!(id, *one),
+                    _ => {
+                        assert!(id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+                        assert!(seen.insert(id), "each request has its own");
+                    }
+                }
+                assert!(!request.head.raw.escape_ascii().to_string().contains("canary"), "{path}");
+                if below.is_empty() {
+                    assert_signed(&request);
+                    assert_eq!(signed_headers(&request), ["host", "x-amz-date"]);
+                }
+            }
         }
-        for method in ["POST", "PUT", "PATCH"] {
-            let request = scene.sent(via, &Ask::new(method, "/none/a").body("x"));
-            assert_eq!(names(&request), ["content-length", "host"], "{method}");
+        // Whatever the client says of its connection, and whatever the stage calls it.
+        let named = Ask::new("GET", "/a").header("connection", "x-request-id").header("x-request-id", "mine");
+        if via == Via::Http1 {
+            scene.ask(via, &named);
+            assert_eq!(scene.origin.next().head.one("x-request-id"), Some("mine"));
         }
+        let own = Ask::new("GET", "/a").header("x-request-id", "mine").header("x-own", "theirs");
+        assert_eq!(scene.ask(via, &own).head.all("x-request-id"), [b"theirs"]);
+        scene.origin.take();
+        let refused = Ask::new("GET", "/../a").header("x-request-id", "mine");
+        let refused = scene.refused(via, &refused, 400, "dot-segment");
+        assert_eq!(
+            (refused.head.one("x-request-id"), &refused.json()["request_id"]),
+            (Some("mine"), &"mine".into())
+        );
+    }
+}
+
+#[test]
+fn the_requests_id_can_stay_here() {
+    let scene = Setup::new().top("request_id = false").start_ok();
+    for via in Via::ALL {
+        let ask = Ask::new("GET", "/a").header("x-request-id", "a, b").header("x-request-id", "c");
+        let back = scene.ask(via, &ask);
+        assert_eq!(back.head.one("x-request-id"), None);
+        assert_eq!(scene.origin.next().head.all("x-request-id"), [&b"a, b"[..], b"c"]);
+        let refused = Ask::new("GET", "/../a").header("x-request-id", "mine");
+        let refused = scene.refused(via, &refused, 400, "dot-segment");
+        assert_eq!((refused.head.one("x-request-id"), &refused.json()["request_id"]), (None, &"mine".into()));
     }
 }
 
@@ -177,7 +282,9 @@ fn the_client_s_own_headers_pass_in_number_and_order() {
             .head
             .fields
             .iter()
-            .filter(|(name, _)| !["host", "authorization", "x-amz-date"].contains(&name.as_str()))
+            .filter(|(name, _)| {
+                !["host", "authorization", "x-amz-date", "x-request-id"].contains(&name.as_str())
+            })
             .map(|(name, value)| (name.as_str(), value.as_slice()))
             .collect();
         assert_eq!(passed, pairs, "{via:?}");

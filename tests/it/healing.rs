@@ -2,7 +2,8 @@
 //! passed on as the gateway said it, with one line of log. Mostly before the gateway that verifies.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -17,6 +18,7 @@ use countersign::demo::{
     refusal::Refusal,
     verify::Account,
 };
+use flate2::{Compression, write::GzEncoder};
 use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
 
 use crate::support::{
@@ -30,15 +32,15 @@ use crate::support::{
 const ROUTE: &str = "/auth/iam-sigv4";
 
 /// The gateway that verifies, on a thread of its own.
-struct Stage {
-    running: Running,
+pub(crate) struct Stage {
+    pub(crate) running: Running,
     records: Mutex<UnboundedReceiver<Record>>,
     ca: TempDir,
     _end: oneshot::Sender<()>,
 }
 
 impl Stage {
-    fn start(accounts: Vec<Account>) -> Self {
+    pub(crate) fn start(accounts: Vec<Account>) -> Self {
         let (started, start) = mpsc::channel();
         let (end, ended) = oneshot::channel::<()>();
         thread::spawn(move || {
@@ -57,7 +59,7 @@ impl Stage {
     }
 
     /// How the proxy is started in front of it.
-    fn launch(&self, stage: &str) -> Launch {
+    pub(crate) fn launch(&self, stage: &str) -> Launch {
         Launch::config(&format!(
             "listen = \"127.0.0.1:0\"\nadmin = \"off\"\n[[stage]]\nurl = \"{}\"\nconnect_to = \"{}\"\n\
              ca_bundle = \"{}\"\n{stage}\n",
@@ -68,13 +70,13 @@ impl Stage {
     }
 
     /// What the gateway thought of each request since the last call.
-    fn verdicts(&self) -> Vec<Option<Refusal>> {
+    pub(crate) fn verdicts(&self) -> Vec<Option<Refusal>> {
         let mut records = self.records.lock().unwrap();
         std::iter::from_fn(|| records.try_recv().ok()).map(|record| record.verdict.err()).collect()
     }
 }
 
-fn session(key: &str, expires: Option<SystemTime>) -> Account {
+pub(crate) fn session(key: &str, expires: Option<SystemTime>) -> Account {
     Account {
         access_key_id: key.to_owned(),
         secret_access_key: SECRET.to_owned(),
@@ -103,12 +105,12 @@ fn runs(proxy: &Countersign) -> usize {
     fs::read_to_string(proxy.home().path().join("runs")).unwrap_or_default().lines().count()
 }
 
-fn heard(proxy: &Countersign, part: &str) {
+pub(crate) fn heard(proxy: &Countersign, part: &str) {
     let found = proxy.process().find(|line| line.contains(part).then_some(()));
     assert!(found.is_some(), "the proxy ended without {part:?}");
 }
 
-fn said(proxy: &Countersign, part: &str) -> usize {
+pub(crate) fn said(proxy: &Countersign, part: &str) -> usize {
     proxy.process().output().lines().filter(|line| line.contains(part)).count()
 }
 
@@ -116,7 +118,7 @@ fn get(proxy: &Countersign, via: Via) -> Answer {
     via.exchange(proxy.address(), &Ask::new("GET", ROUTE)).expect("the proxy answers")
 }
 
-fn succeeds(proxy: &Countersign, via: Via) {
+pub(crate) fn succeeds(proxy: &Countersign, via: Via) {
     let answer = get(proxy, via);
     assert_eq!((answer.status, answer.text()), (200, SUCCESS), "{}", proxy.process().output());
 }
@@ -319,6 +321,20 @@ fn without_a_body_the_type_tells() {
 }
 
 #[test]
+fn a_compressed_refusal_tells_as_much() {
+    let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+    packer.write_all(EXPIRED.as_bytes()).unwrap();
+    let packed = packer.finish().unwrap();
+    let scene = refusing(move || {
+        let fields = [("content-type", "application/json"), ("content-encoding", "gzip")];
+        (answer("403 Forbidden", &fields, &packed), Then::Keep)
+    });
+    let ask = Ask::new("GET", "/a").header("accept-encoding", "gzip");
+    assert_eq!(scene.ask(Via::Http1, &ask).status, 200);
+    assert_eq!(scene.origin.take().len(), 2);
+}
+
+#[test]
 fn what_tells_nothing_long_answers_and_streams_pass_untouched() {
     let long = format!(
         "{{\"message\":\"The security token included in the request is expired{}\"}}",
@@ -436,7 +452,7 @@ fn secrets_in_a_refusal_that_was_looked_into_are_masked() {
 }
 
 /// STS on loopback: while `up`, a session that ends so many seconds from now, with a new key each time.
-fn sts(up: &Arc<AtomicBool>, lifetime: u64) -> Origin {
+pub(crate) fn sts(up: &Arc<AtomicBool>, lifetime: u64) -> Origin {
     let up = Arc::clone(up);
     Origin::plain(move |_, reply| -> io::Result<Then> {
         if !up.load(Ordering::SeqCst) {

@@ -1,6 +1,8 @@
 //! What is logged: one line a request, and never a secret, at any level of any crate.
 
 use std::{
+    collections::BTreeMap,
+    fs,
     io::{BufRead as _, BufReader},
     process::{Child, Command, Stdio},
     sync::{Mutex, mpsc},
@@ -15,7 +17,8 @@ use crate::support::{
     client::{Ask, Client, Via},
     origin::{Origin, Then, answer},
     process::{Address, listening},
-    scene::{API_KEY, SECRET, Scene, Setup, TOKEN, ok},
+    root,
+    scene::{ACCESS_KEY, API_KEY, SECRET, Scene, Setup, TOKEN, ok},
 };
 
 /// The line of the request for this path.
@@ -47,21 +50,138 @@ fn each_request_is_one_line_of_json() {
             ("sent", 12.into()),
             ("attempts", 1.into()),
             ("gateway_request_id", "3f2a-1".into()),
+            ("route", "default".into()),
+            ("auth", "iam".into()),
+            ("credentials", "environment".into()),
+            ("access_key", "MPLE".into()),
         ] {
             assert_eq!(event[field], value, "{field}: {event}");
         }
         assert!(event["micros"].as_u64().is_some_and(|micros| micros > 0), "{event}");
         assert_eq!(event["request_id"].as_str().map(str::len), Some(16), "{event}");
-        assert!(event["timestamp"].as_str().is_some_and(|time| time.ends_with('Z')), "{event}");
+        let time = event["timestamp"].as_str().unwrap_or_default();
+        assert!(time.len() == "2026-11-25T03:04:05.678Z".len() && &time[19..20] == ".", "{event}");
         for absent in ["refused", "fault", "cut"] {
             assert!(event.get(absent).is_none(), "{event}");
         }
     }
+    assert!(!scene.proxy.process().output().contains(ACCESS_KEY), "four characters tell keys apart");
     let ended = scene.proxy.terminate();
     assert_eq!(ended.out, "", "standard output is nobody's log");
     assert_eq!(ended.err.lines().filter(|line| line.contains("countersign::access")).count(), 2);
     assert!(ended.err.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{ended:?}");
     assert!(!ended.err.contains("secret"), "a query may hold secrets: {ended:?}");
+}
+
+/// The table of docs/logging.md: each field with its type.
+fn documented() -> BTreeMap<String, String> {
+    let text = fs::read_to_string(root().join("docs/logging.md")).unwrap();
+    let table = text.split("<!-- fields -->").nth(1).expect("the list is marked").to_owned();
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.map(|row| row.split('|').map(str::trim).map(str::to_owned).collect::<Vec<_>>());
+    cells.map(|cells| (cells[1].trim_matches('`').to_owned(), cells[2].clone())).collect()
+}
+
+#[test]
+fn every_field_that_comes_out_is_documented_and_every_documented_one_comes_out() {
+    let scene = Setup::new()
+        // A trace has an id, whether or not anybody takes it.
+        .top("otlp.endpoint = \"http://127.0.0.1:9\"")
+        .api_key()
+        .stage_more("rate_limit = { rate = \"1/s\", burst = 1, wait = \"10s\" }")
+        .start(|request, reply| {
+            if request.target() == b"/prod/cut" {
+                reply.send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort")?;
+                return Ok(Then::Close);
+            }
+            reply.send(answer("200 OK", &[("x-amzn-RequestId", "3f2a-1")], "fine"))?;
+            Ok(Then::Keep)
+        });
+    let mut seen = BTreeMap::new();
+    let mut see = |event: Value| {
+        for (name, value) in event.as_object().expect("an object") {
+            let kind = match value {
+                Value::String(_) => "text",
+                Value::Number(number) if number.is_u64() => "number",
+                Value::Bool(true) => "`true`",
+                other => panic!("{name}: {other}"),
+            };
+            seen.insert(name.clone(), kind.to_owned());
+        }
+        event
+    };
+    // One after the other, until one has to wait for its turn.
+    let ask = |number: u32| {
+        let path = format!("/{number}");
+        scene.ask(Via::Http1, &Ask::new("POST", &path).body("body"));
+        see(line(&scene, &path))
+    };
+    let waited = (0..1000).map(ask).find(|event| event["queue_micros"].is_u64());
+    let waited = waited.expect("they come faster than the rate");
+    let phases = ["receive", "queue", "sign", "connect", "first_byte", "answer"];
+    let sum: u64 = phases.iter().map(|phase| waited[format!("{phase}_micros")].as_u64().unwrap()).sum();
+    let whole = waited["micros"].as_u64().unwrap();
+    assert!(sum <= whole && whole - sum <= phases.len() as u64, "rounded down, they add up: {waited}");
+    scene.origin.take();
+    scene.refused(Via::Http1, &Ask::new("GET", "/../refused"), 400, "dot-segment");
+    see(line(&scene, "/../refused"));
+    Via::Http1.exchange(scene.proxy.address(), &Ask::new("GET", "/cut")).unwrap_err();
+    see(line(&scene, "/cut"));
+    assert_eq!(seen, documented());
+}
+
+#[test]
+fn failures_have_levels_of_their_own_and_the_filter_decides_on_them() {
+    let levels = |filter: &str| {
+        let scene = Setup::new().top(&format!("log.filter = \"{filter}\"")).start(|request, reply| {
+            let status = match request.target() {
+                b"/prod/404" => "404 Not Found",
+                b"/prod/503" => "503 Service Unavailable",
+                _ => "200 OK",
+            };
+            reply.send(answer(status, &[], ""))?;
+            Ok(Then::Keep)
+        });
+        for path in ["/200", "/404", "/503", "/../a"] {
+            scene.ask(Via::Http1, &Ask::new("GET", path));
+        }
+        let ended = scene.proxy.terminate();
+        let events = ended.err.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let requests = events.filter(|event| event["target"] == "countersign::access");
+        let told = |event: Value| format!("{} {}", event["status"], event["level"].as_str().unwrap());
+        requests.map(told).collect::<Vec<_>>()
+    };
+    let all = ["200 INFO", "404 WARN", "503 ERROR", "400 WARN"];
+    assert_eq!(levels("info"), all);
+    assert_eq!(levels("warn,countersign::cli=info"), all[1..]);
+    assert_eq!(levels("info,countersign::access=warn"), all[1..]);
+    assert_eq!(levels("info,countersign::access=error"), ["503 ERROR"]);
+    assert_eq!(levels("off,countersign::cli=info,countersign::access=info"), all);
+}
+
+#[test]
+fn health_checks_and_most_successes_can_go_unwritten_and_failures_cannot() {
+    let top = "[log]\nquiet = [\"GET /ping\"]\nsample = \"1/5\"";
+    let scene = Setup::new().top(top).start(|request, reply| {
+        let bad = request.target() == b"/prod/bad" || request.head.one("x-sick").is_some();
+        reply.send(answer(if bad { "503 Service Unavailable" } else { "200 OK" }, &[], ""))?;
+        Ok(Then::Keep)
+    });
+    for number in 0..10 {
+        scene.ask(Via::Http1, &Ask::new("GET", &format!("/fine/{number}")));
+        scene.ask(Via::Http1, &Ask::new("GET", "/ping"));
+        scene.ask(Via::Http1, &Ask::new("GET", "/bad"));
+    }
+    scene.ask(Via::Http1, &Ask::new("GET", "/ping").header("x-sick", "1"));
+    scene.ask(Via::Http1, &Ask::new("POST", "/bad").body("x"));
+    let ended = scene.proxy.terminate();
+    let events = ended.err.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let requests = events.filter(|event| event["target"] == "countersign::access");
+    let paths: Vec<_> = requests.map(|event| event["path"].as_str().unwrap().to_owned()).collect();
+    let count = |path: &str| paths.iter().filter(|found| *found == path).count();
+    assert_eq!((count("/bad"), count("/ping")), (11, 1));
+    let fine: Vec<_> = paths.iter().filter(|path| path.starts_with("/fine")).collect();
+    assert_eq!(fine, ["/fine/0", "/fine/5"]);
 }
 
 #[test]

@@ -15,6 +15,7 @@
 //! | `bodies` | request bodies: bounded, whole, with an exact length, never changed |
 //! | `responses` | answers: as they are and as they come; cut ones, `Location`, echoed secrets |
 //! | `healing` | expired sessions, unknown keys, wrong clocks, sources that are down: healed, or passed on as they are |
+//! | `renewal` | what no single answer tells: clocks that only dates show, late sources, one login for several, whose keys |
 //! | `smuggling` | two stages on different parsers see the same requests, of the corpus and of variations of it |
 //! | `credentials` | which keys sign, and what happens without any |
 //! | `pages` | what web pages can cause: refused by origin and site, on the admin listener too |
@@ -44,9 +45,16 @@
 //! | `soak` | many requests through everything that changes: none lost, none doubled, nothing grows |
 //! | `process` | start, listeners, what is no request, health, drain and end |
 //! | `canary` | no secret comes out in any spelling: logs at trace, answers, pages, help, refused configurations |
+//! | `greeting` | what a person sees on a terminal: what it will do, and what will fail |
 //! | `logs` | one line a request, and no secret at any level |
+//! | `showing` | `--show` and `--log-failed`: readable, harmless, without secrets, and nothing is held up |
 //! | `metrics` | every number is right after known traffic, and Prometheus' own parsers read it |
+//! | `inspecting` | who may see the inspector, and that nobody keeps others out of its listener |
+//! | `inspecting_api` | what the inspector shows and does: list, events, state, replay, send, commands, archives; no secret |
+//! | `inspector_page` | the inspector's page in a real browser: what it shows and does, and that nothing captured runs in it |
+//! | `tracing` | spans reach a collector, join the client's trace, and hold no secret |
 //! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
+//! | `explaining` | `explain` says what the proxy does: AWS's vectors, botocore and the proxy itself agree; what a refusal differs in |
 //! | `refusals` | every refusal is provoked, and documented |
 //!
 //! `support` is what they share: it starts programs, plays the stage and the client, and speaks with the verifiers.
@@ -76,11 +84,16 @@ mod daemon;
 mod demo;
 mod draining;
 mod exec;
+mod explaining;
 mod faults;
 mod floods;
+mod greeting;
 mod guarding;
 mod headers;
 mod healing;
+mod inspecting;
+mod inspecting_api;
+mod inspector_page;
 mod instruments;
 mod lending;
 mod lifecycle;
@@ -95,15 +108,18 @@ mod rates;
 mod reach;
 mod refusals;
 mod reload;
+mod renewal;
 mod resources;
 mod responses;
 mod secrets;
 mod service;
+mod showing;
 mod slow;
 mod smuggling;
 mod soak;
 mod sockets;
 mod target;
 mod tokens;
+mod tracing;
 mod upstream;
 mod vectors;

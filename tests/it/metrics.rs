@@ -350,11 +350,12 @@ fn requests_are_counted_by_stage_rule_and_answer() {
     assert_eq!(scrape.value("countersign_request_duration_seconds_count", &[STAGE]), 14.0);
     assert_eq!(scrape.value("countersign_request_duration_seconds_count", &[("stage", "")]), 4.0);
     assert_eq!((count("", "receive"), count("", "sign")), (Some(4.0), None));
+    assert_eq!(count("abc123", "queue"), Some(0.0), "nobody had to wait");
     assert_eq!(count("abc123", "receive"), Some(14.0));
     for phase in ["sign", "connect", "first_byte", "answer"] {
         assert_eq!(count("abc123", phase), Some(12.0), "{phase}");
     }
-    let phases: f64 = ["receive", "sign", "connect", "first_byte", "answer"]
+    let phases: f64 = ["receive", "queue", "sign", "connect", "first_byte", "answer"]
         .iter()
         .map(|phase| {
             let labels = [STAGE, ("phase", *phase)];

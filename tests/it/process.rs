@@ -267,7 +267,8 @@ fn health_and_readiness_are_served_apart() {
     for (target, status, part) in [
         ("/healthz", 200, "\"ok\""),
         ("/readyz", 200, "\"ready\""),
-        ("/", 404, "/healthz, /readyz"),
+        ("/", 401, "locked"),
+        ("/b", 404, "/healthz, /readyz"),
         ("/a", 404, "not-found"),
     ] {
         let answer = get(address, target);

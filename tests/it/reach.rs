@@ -147,9 +147,9 @@ fn a_family_of_addresses_that_swallows_packets_holds_nobody_up() {
 #[test]
 fn an_address_that_swallows_packets_leaves_time_for_the_next() {
     let directory = TempDir::new();
-    let origin = named(([127, 0, 0, 2], 0).into(), "by the second");
-    let port = origin.address().port();
-    let _deaf = Deaf::at(SocketAddr::from(([127, 0, 0, 1], port)));
+    // The second address is nobody else's, so that what is free at the first is free there.
+    let deaf = Deaf::at(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let origin = named(([127, 0, 0, 2], deaf.address().port()).into(), "by the second");
     let hosts = directory.write("hosts", "127.0.0.1 two.test\n127.0.0.2 two.test\n");
     let launch = match with_hosts(&hosts) {
         Some(wrapper) => before(&led_to(&origin, "two.test", origin.ca())).wrapped(&wrapper),

@@ -193,6 +193,8 @@ fn provoke(code: Code) -> Option<Answer> {
         Code::CredentialsExpired => expired(),
         // There is no request that makes the program panic; src/proxy/refuse.rs provokes it with a step that does.
         Code::InternalError => return None,
+        // Nobody is answered so but the inspector, whose user asked for a command: tests/it/inspecting.rs has one signed.
+        Code::NotSent => return None,
         Code::OutOfFiles => crate::resources::out_of_files(),
         Code::UpstreamName => {
             before("url = \"https://api.invalid\"\nregion = \"us-west-2\"\ntimeouts.connect = \"1m\"")

@@ -1,7 +1,15 @@
 //! Answers on the way back: byte for byte and as they come, but for what a hop must not pass, `Location` into the
 //! stage, and secrets that a refusal echoes. An answer that the stage cuts short is an error for the client too.
 
-use std::sync::{Mutex, mpsc};
+use std::{
+    io,
+    sync::{Mutex, mpsc},
+};
+
+use flate2::{
+    Compression,
+    write::{GzEncoder, ZlibEncoder},
+};
 
 use crate::support::{
     client::{Ask, Client, Via},
@@ -46,8 +54,11 @@ fn status_headers_and_body_pass_as_they_are() {
     for via in Via::ALL {
         let answer = scene.ask(via, &Ask::new("GET", "/a"));
         assert_eq!((answer.status, answer.body.as_slice()), (200, &b"\x1f\x8b\x00\xff"[..]));
-        let fields: Vec<_> =
+        let mut fields: Vec<_> =
             answer.head.fields.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+        // Nothing is put in but the request's id.
+        let id = fields.pop().expect("there are some");
+        assert_eq!((id.0, id.1.len()), ("x-request-id", 16));
         let expected: [(&str, &[u8]); 13] = [
             ("content-type", b"text/plain"),
             ("x-repeat", b"2"),
@@ -219,7 +230,7 @@ fn a_cut_answer_is_an_error_for_the_client() {
                 Err(error) => break error,
             }
         };
-        assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof, "{path}: {error}");
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{path}: {error}");
         let client = h2c::Client::connect(scene.proxy.address()).unwrap();
         let cut = client.exchange(&Ask::new("GET", path));
         match cut {
@@ -468,6 +479,107 @@ fn secrets_that_a_refusal_echoes_are_masked() {
         // What is no refusal is the stage's own affair.
         let fine = scene.ask(via, &Ask::new("GET", "/fine"));
         assert!(fine.text().contains(TOKEN) && fine.text().contains(API_KEY));
+    }
+}
+
+/// As the stage compresses it.
+fn packed(coding: &str, text: &str) -> Vec<u8> {
+    let level = Compression::default();
+    let mut packer: Box<dyn Packer> = match coding {
+        "gzip" | "X-GZIP" => Box::new(GzEncoder::new(Vec::new(), level)),
+        "deflate" => Box::new(ZlibEncoder::new(Vec::new(), level)),
+        _ => return text.as_bytes().to_vec(),
+    };
+    packer.write_all(text.as_bytes()).unwrap();
+    packer.end()
+}
+
+trait Packer: io::Write {
+    fn end(self: Box<Self>) -> Vec<u8>;
+}
+
+impl Packer for GzEncoder<Vec<u8>> {
+    fn end(self: Box<Self>) -> Vec<u8> {
+        self.finish().unwrap()
+    }
+}
+
+impl Packer for ZlibEncoder<Vec<u8>> {
+    fn end(self: Box<Self>) -> Vec<u8> {
+        self.finish().unwrap()
+    }
+}
+
+#[test]
+fn secrets_in_a_compressed_refusal_are_masked() {
+    // Long, so that it comes out of its coding in many pieces.
+    let filler = |at: usize| format!("{at:x}").repeat(at % 7);
+    let filler: String = (0..20_000).map(filler).collect();
+    let text =
+        format!("{{\"message\":\"{filler} x-amz-security-token:{TOKEN} {filler}\\nx-api-key:{API_KEY}\"}}");
+    let masked = text.replace(TOKEN, &"*".repeat(TOKEN.len())).replace(API_KEY, &"*".repeat(API_KEY.len()));
+    let sent = text.clone();
+    let scene = Setup::new().api_key().session().start(move |request, reply| {
+        let path = String::from_utf8_lossy(request.target()).into_owned();
+        let parts: Vec<&str> = path.split('/').skip(2).collect();
+        let [coding, status, how] = parts[..] else { panic!("{path}") };
+        let body = packed(coding, &sent);
+        let fields = [("content-encoding", coding), ("content-type", "application/json")];
+        let whole = answer(&format!("{status} x"), &fields, &body);
+        let head = &whole[..whole.len() - body.len()];
+        match how {
+            _ if request.method() == "HEAD" => reply.send(head)?,
+            "cut-in-coding" => {
+                reply.send(answer(&format!("{status} x"), &fields, &body[..body.len() - 9]))?;
+            }
+            "cut" => {
+                reply.send(&whole[..whole.len() - 9])?;
+                return Ok(Then::Close);
+            }
+            "chunks" => {
+                reply.send(format!(
+                    "HTTP/1.1 {status} x\r\ncontent-encoding: {coding}\r\ntransfer-encoding: chunked\r\n\r\n"
+                ))?;
+                for piece in body.chunks(1000) {
+                    reply.send([format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat())?;
+                }
+                reply.send("0\r\n\r\n")?;
+            }
+            _ => reply.send(whole)?,
+        }
+        Ok(Then::Keep)
+    });
+    let ask =
+        |method: &str, path: &str| Ask::new(method, path).header("accept-encoding", "gzip, deflate, br");
+    for via in Via::ALL {
+        for coding in ["gzip", "X-GZIP", "deflate"] {
+            for rest in ["403/whole", "500/whole", "403/chunks"] {
+                let answer = scene.ask(via, &ask("GET", &format!("/{coding}/{rest}")));
+                assert!(answer.text() == masked, "{via:?} {coding} {rest}: {}", answer.body.len());
+                assert_eq!(answer.head.one("content-encoding"), None, "{via:?} {coding} {rest}");
+            }
+            // What ends early never ends well.
+            for rest in ["403/cut", "403/cut-in-coding"] {
+                let cut = via.exchange(scene.proxy.address(), &ask("GET", &format!("/{coding}/{rest}")));
+                assert!(cut.is_err(), "{via:?} {coding} {rest}");
+            }
+            // What is no refusal, and what has no body, stays as it is.
+            let fine = scene.ask(via, &ask("GET", &format!("/{coding}/200/whole")));
+            assert!(fine.body == packed(coding, &text), "{via:?} {coding}");
+            let head = scene.ask(via, &ask("HEAD", &format!("/{coding}/403/whole")));
+            for answer in [fine, head] {
+                assert_eq!(answer.head.one("content-encoding"), Some(coding));
+                assert_eq!(
+                    answer.head.one("content-length"),
+                    Some(&*packed(coding, &text).len().to_string())
+                );
+            }
+        }
+        // Other codings pass: the gateway has none, and what an integration sends it could encode in any way.
+        let other = scene.ask(via, &ask("GET", "/br/403/whole"));
+        assert_eq!(other.head.one("content-encoding"), Some("br"));
+        // It only says that it is one: the text is plain, and so it is masked.
+        assert!(other.text() == masked);
     }
 }
 

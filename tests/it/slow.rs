@@ -268,7 +268,8 @@ fn heads_that_never_end_lock_nobody_out() {
         assert_eq!(scene.ask(via, &get("/a")).status, 200);
     }
     ended(&scene.proxy, "made-room");
-    // The one that came first has gone, and the other goes on.
+    // The one that came first has gone, not without a word, and the other goes on.
+    assert_refusal(&clients[0].answer("GET").unwrap(), 408, "header-timeout");
     assert!(clients[0].rest().is_ok_and(|rest| rest.is_empty()));
     clients[1].send(b"\r\n\r\n").unwrap();
     assert_eq!(clients[1].answer("GET").unwrap().status, 200);
@@ -343,8 +344,8 @@ fn many() -> usize {
 #[cfg(target_os = "linux")]
 #[test]
 fn thousands_of_idle_connections_cost_little_and_lock_nobody_out() {
-    // A debug build's futures are larger than a release's.
-    const MOST: usize = 40;
+    // 150 MiB for ten thousand. A debug build's futures are larger than a release's, and fit all the same.
+    const MOST: usize = 15;
     let count = many();
     let top = format!("[limits]\nmax_connections = {count}\nheader_timeout = \"1h\"");
     let scene = Setup::new().top(&top).start_ok();

@@ -196,7 +196,7 @@ fn configuration(stage: &Stage, version: usize) -> String {
         ),
     };
     format!(
-        "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nworkers = 2\nlog.access = false\n{top}\n[[stage]]\nname = \"a\"\n\
+        "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nworkers = 2\nlog.access = false\ninspector.from_start = true\ninspector.buffer = \"1MiB\"\n{top}\n[[stage]]\nname = \"a\"\n\
          {url}\n{more}\n"
     )
 }

@@ -29,37 +29,37 @@ const UNNORMALIZED: [&str; 7] = [
 ];
 
 #[derive(serde::Deserialize)]
-struct Context {
-    credentials: Credentials,
-    normalize: bool,
-    region: String,
-    service: String,
-    sign_body: bool,
+pub(crate) struct Context {
+    pub(crate) credentials: Credentials,
+    pub(crate) normalize: bool,
+    pub(crate) region: String,
+    pub(crate) service: String,
+    pub(crate) sign_body: bool,
     #[serde(default)]
-    omit_session_token: bool,
-    timestamp: String,
+    pub(crate) omit_session_token: bool,
+    pub(crate) timestamp: String,
 }
 
 #[derive(serde::Deserialize)]
-struct Credentials {
-    access_key_id: String,
-    secret_access_key: String,
-    token: Option<String>,
+pub(crate) struct Credentials {
+    pub(crate) access_key_id: String,
+    pub(crate) secret_access_key: String,
+    pub(crate) token: Option<String>,
 }
 
-struct Parsed {
-    method: String,
-    path: String,
-    query: String,
-    headers: HeaderMap,
-    body: Vec<u8>,
+pub(crate) struct Parsed {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
 }
 
-struct Case {
-    directory: PathBuf,
-    name: String,
-    context: Context,
-    request: Parsed,
+pub(crate) struct Case {
+    pub(crate) directory: PathBuf,
+    pub(crate) name: String,
+    pub(crate) context: Context,
+    pub(crate) request: Parsed,
 }
 
 impl Case {
@@ -70,13 +70,13 @@ impl Case {
         Self { directory, name, context, request }
     }
 
-    fn is_own(&self) -> bool {
+    pub(crate) fn is_own(&self) -> bool {
         self.name.starts_with("own-")
     }
 }
 
 /// All cases.
-fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let entries = fs::read_dir(root().join("tests/vectors")).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.is_dir()).map(Case::read).collect()
 }

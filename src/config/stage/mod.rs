@@ -67,7 +67,9 @@ impl Resolver<'_> {
             }
             written.push((at, stage));
         }
-        written.into_iter().map(|(_, stage)| stage).collect()
+        let mut stages: Vec<Stage> = written.into_iter().map(|(_, stage)| stage).collect();
+        share_identities(&mut stages);
+        stages
     }
 
     /// Where a stage's setting was written, or else the stage.
@@ -184,5 +186,19 @@ fn default_name(url: &StageUrl) -> String {
     match url.host.parse::<std::net::IpAddr>() {
         Ok(_) => url.host.clone(),
         Err(_) => url.host.split('.').next().unwrap_or(&url.host).to_owned(),
+    }
+}
+
+/// One identity is one source, asked once and logged in to once, whatever the regions of its stages: the SDK is told the
+/// first one's where nothing else tells it a region.
+fn share_identities(stages: &mut [Stage]) {
+    for index in 1..stages.len() {
+        let (before, rest) = stages.split_at_mut(index);
+        let credentials = &mut rest[0].credentials;
+        let first =
+            before.iter().find(|other| other.signs() && other.credentials.is_identity_of(credentials));
+        if let Some(first) = first {
+            credentials.fallback_region.clone_from(&first.credentials.fallback_region);
+        }
     }
 }

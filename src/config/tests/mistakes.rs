@@ -199,6 +199,8 @@ fn an_unsafe_or_contradictory_setting_is_named_with_what_to_do() {
         ("unix_mode = \"rw\"", "unix_mode", "0660"),
         ("guard.allow_remote = \"yes\"", "guard.allow_remote", "boolean"),
         ("limits.max_body = \"300MiB\"", "limits.max_body", "max_buffered"),
+        ("inspector.buffer = \"1KB\"", "inspector.buffer", "max_body"),
+        ("inspector.max_body = \"33MiB\"", "inspector.max_body", "buffer"),
         ("limits.max_buffered = \"1KB\"", "limits.max_buffered", "max_body"),
         ("limits.max_body = \"4GiB\"", "limits.max_body", "that large"),
         ("limits.max_body = 0", "limits.max_body", "more than nothing"),

@@ -48,6 +48,8 @@ fn rows() -> Vec<Row> {
         row!("metrics", "false", "true", "false", "", |c| c.metrics.to_string(), "false"),
         row!("admin_quit", "true", "false", "true", "", |c| c.admin_quit.to_string(), "true"),
         row!("health_path", "/a", "/b/", r#""/c""#, "", |c| format!("{:?}", c.health_path), r#"Some("/a")"#),
+        row!("inspector.enabled", "false", "true", "false", "", |c| c.inspector.enabled.to_string(), "false"),
+        row!("request_id", "false", "true", "false", "", |c| c.request_id.to_string(), "false"),
         row!("tls", "a.pem,a.key", "self-signed", r#"{ cert = "c.pem", key = "c.key" }"#, "", |c| format!("{:?}", c.tls), r#"Some(Files { cert: "a.pem", key: "a.key" })"#),
         row!("workers", "2", "3", "4", "", |c| c.workers.to_string(), "2"),
         row!("guard.allowed_hosts", "A.example", "b.example,bb.example", r#"["c.example"]"#, "", |c| format!("{:?}", c.guard.allowed_hosts), r#"["a.example"]"#),
@@ -73,7 +75,16 @@ fn rows() -> Vec<Row> {
         row!("limits.drain_timeout", "1s", "2s", r#""3s""#, "", |c| format!("{:?}", c.limits.drain_timeout), "1s"),
         row!("log.format", "json", "text", r#""json""#, "", |c| format!("{:?}", c.log.format), "Some(Json)"),
         row!("log.filter", "warn", "error", r#""debug""#, "", |c| c.log.filter.clone(), "warn"),
+        row!("log.failed", "true", "false", "true", "", |c| c.log.failed.to_string(), "true"),
+        row!("log.show", "true", "false", "true", "", |c| c.log.show.to_string(), "true"),
+        row!("inspector.from_start", "false", "true", "false", "", |c| format!("{:?}", c.inspector.from_start), "Some(false)"),
+        row!("inspector.bodies", "true", "false", "true", "", |c| c.inspector.bodies.to_string(), "true"),
+        row!("inspector.max_body", "1KiB", "2KiB", r#""3KiB""#, "", |c| c.inspector.max_body.to_string(), "1024"),
+        row!("inspector.buffer", "1MiB", "2MiB", r#""3MiB""#, "", |c| c.inspector.buffer.to_string(), "1048576"),
         row!("log.access", "false", "true", "false", "", |c| c.log.access.to_string(), "false"),
+        row!("log.quiet", "GET /a,GET|HEAD /b/*", "* /c", r#"["GET /d"]"#, "", |c| c.log.quiet.iter().map(|rule| format!("{rule};")).collect(), "GET /a;GET|HEAD /b/*;"),
+        row!("log.sample", "1/10", "20%", "0.5", "", |c| c.log.sample.to_string(), "0.1"),
+        row!("otlp.endpoint", "http://localhost:4318/", "off", r#""https://a.example""#, "", |c| format!("{:?}", c.otlp), r#"Some(At("http://localhost:4318"))"#),
         row!("stage.name", "a", "b", r#""c""#, WITH_REGION, |c| c.stages[0].name.clone(), "a"),
         row!("stage.url", "https://a.example.com", "https://b.example.com", r#""https://c.example.com""#, "[[stage]]\nregion = \"us-west-2\"\n", |c| c.stages[0].url.host.clone(), "a.example.com"),
         row!("stage.mount", "/a/", "/b", r#""/c""#, WITH_REGION, |c| c.stages[0].mount.clone(), "/a"),
@@ -329,7 +340,8 @@ fn the_defaults_are_the_documented_ones() {
     let shown = format!("{:?} {:?} {} {:?}", config.listen, config.admin, config.workers, config.log);
     assert_eq!(
         shown,
-        "[Tcp(127.0.0.1:8080)] Some(127.0.0.1:8081) 1 Log { format: None, filter: \"info\", access: true }"
+        "[Tcp(127.0.0.1:8080)] Some(127.0.0.1:8081) 1 Log { format: None, filter: \"info\", access: true, failed: false, \
+         show: false, quiet: [], sample: 1.0 }"
     );
     assert_eq!(limits.max_in_flight, 10_000);
     let stage = &config.stages[0];

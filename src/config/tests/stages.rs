@@ -31,6 +31,28 @@ fn a_url_alone_is_enough() {
 }
 
 #[test]
+fn stages_of_several_regions_with_one_identity_share_its_source() {
+    let stage = |name: &str, region: &str, more: &str| {
+        format!(
+            "[[stage]]\nname = \"{name}\"\nmount = \"/{name}\"\nurl = \"https://a.execute-api.{region}.amazonaws.com/p\"\n{more}\n"
+        )
+    };
+    let text = [
+        stage("a", "us-west-2", "profile = \"dev\""),
+        stage("b", "eu-west-1", "profile = \"dev\""),
+        stage("c", "eu-west-1", "profile = \"dev\"\nrole.arn = \"arn:aws:iam::111122223333:role/r\""),
+        stage("d", "eu-west-1", "profile = \"ops\""),
+    ]
+    .concat();
+    let config = good(load(&[], &[], Some(&text)));
+    let regions: Vec<_> =
+        config.stages.iter().map(|stage| stage.credentials.fallback_region.as_str()).collect();
+    assert_eq!(regions, ["us-west-2", "us-west-2", "eu-west-1", "eu-west-1"]);
+    assert_eq!(config.stages[0].credentials, config.stages[1].credentials);
+    assert_eq!(config.stages[1].region, "eu-west-1", "what is signed for is the stage's own");
+}
+
+#[test]
 fn nothing_at_all_says_how_to_start() {
     refused(load(&[], &[], None), "countersign demo");
     refused(load(&[], &[], Some("workers = 2\n")), "test.toml: stage: there is no stage");

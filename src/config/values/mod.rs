@@ -8,8 +8,10 @@ mod amount;
 mod local_tls;
 mod name;
 mod origin;
+mod otlp;
 mod rate;
 mod rule;
+mod share;
 mod tags;
 
 use std::{fmt, marker::PhantomData, str::FromStr};
@@ -28,9 +30,12 @@ pub(super) use name::{decoded_segments, is_dot_segment, is_path};
 pub use origin::AllowedOrigin;
 pub use rate::{Rate, TurnWait};
 pub(super) use rule::{is_ambiguous, wrong_pattern};
+pub use share::Share;
 pub use tags::SessionTags;
 
-use super::{Auth, CredentialSource, LendRule, Listen, LogFormat, Retry, StageUrl, error::Mistake};
+use super::{
+    Auth, CredentialSource, LendRule, Listen, LogFormat, OtlpEndpoint, Retry, StageUrl, error::Mistake,
+};
 use crate::secret::Secret;
 
 /// A kind of value that is written as text.
@@ -41,6 +46,11 @@ pub(super) trait Written: FromStr<Err = Mistake> {
     /// What a bare TOML integer means here, if anything.
     fn from_integer(_: i64) -> Result<Self, Mistake> {
         Err(Mistake::new(format!("expected {}, found an integer", Self::EXPECTED)))
+    }
+
+    /// What a bare TOML float means here, if anything.
+    fn from_float(_: f64) -> Result<Self, Mistake> {
+        Err(Mistake::new(format!("expected {}, found a float", Self::EXPECTED)))
     }
 
     /// What a TOML string means here.
@@ -69,6 +79,10 @@ impl<T: Written> Visitor<'_> for WrittenVisitor<T> {
 
     fn visit_i64<E: de::Error>(self, n: i64) -> Result<T, E> {
         T::from_integer(n).map_err(|mistake| E::custom(mistake.carried()))
+    }
+
+    fn visit_f64<E: de::Error>(self, n: f64) -> Result<T, E> {
+        T::from_float(n).map_err(|mistake| E::custom(mistake.carried()))
     }
 }
 
@@ -106,8 +120,10 @@ written!(
     HostPort,
     Lifetime,
     Mount,
+    OtlpEndpoint,
     Rate,
     Region,
+    Share,
     SignedHeader,
     Size,
     SocketMode,

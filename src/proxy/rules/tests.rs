@@ -201,3 +201,37 @@ fn what_is_allowed_is_nothing_else_in_any_reading() {
         Ok(())
     });
 }
+
+#[test]
+fn a_plain_path_is_judged_as_by_its_only_reading() {
+    let rules = compiled(
+        &["GET /a/*", "* /A/b", "PUT /*", "GET|POST /a+b/{id}/c*d"],
+        &["* /a/b/*", "PUT /a*c", "GET /A%20B/x", "* /"],
+        false,
+    );
+    let segment = prop_oneof![
+        Just(""),
+        Just("a"),
+        Just("b"),
+        Just("A"),
+        Just("a+b"),
+        Just("a b"),
+        Just("x"),
+        Just("cd")
+    ];
+    let segments = prop::collection::vec(segment, 0..6);
+    let fill = prop_oneof![9 => Just(0), 1 => 240usize..280];
+    let case = (prop::sample::select(&["GET", "get", "PUT", "POST"][..]), segments, fill, any::<bool>());
+    TestRunner::new(Config::with_cases(3000))
+        .run(&case, |(method, segments, fill, free)| {
+            let path = format!("/{}{}", segments.join("/"), "c".repeat(fill));
+            let path = if path == "/" && free { "" } else { &path };
+            let plain = rules.judge_plain(method, path, free);
+            prop_assert_eq!(&plain, &rules.judge_readings(method, path, free), "{} {}", method, path);
+            Ok(())
+        })
+        .unwrap();
+    for (path, is) in [("", true), ("/", true), ("//A//B/", true), ("/a/b", false), ("/a/b/", true)] {
+        assert_eq!(rules.judge_plain("POST", path, true).is_err(), is, "{path}");
+    }
+}

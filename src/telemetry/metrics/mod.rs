@@ -76,8 +76,8 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// What a path that no rule names is counted under.
-const DEFAULT_ROUTE: &str = "default";
+/// What a path that no rule names is counted under, and called in the log.
+pub const DEFAULT_ROUTE: &str = "default";
 
 impl Known {
     fn name(&mut self, config: &Config) {

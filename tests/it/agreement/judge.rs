@@ -178,7 +178,15 @@ pub fn unchanged(case: &Case, stage: &Stage, arrived: &origin::Request) -> Resul
             trimmed(value).to_vec()
         };
     }
-    let added = |name: &str| is_dropped(name) || name.eq_ignore_ascii_case("content-length");
+    let id = all("x-request-id");
+    require(
+        id.len() == 1 && id[0].len() == 16 && id[0].iter().all(u8::is_ascii_hexdigit),
+        "there is not one id of the request",
+    )?;
+    let added = |name: &str| {
+        is_dropped(name)
+            || ["content-length", "x-request-id"].iter().any(|own| name.eq_ignore_ascii_case(own))
+    };
     let mut came: Vec<_> = arrived.head.fields.iter().filter(|(name, _)| !added(name)).cloned().collect();
     // Fields of different names may change places; those of one may not.
     sent.sort_by(|a, b| a.0.cmp(&b.0));

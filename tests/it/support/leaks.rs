@@ -15,16 +15,20 @@ pub struct Leaks {
 impl Leaks {
     /// Of these secrets.
     pub fn of<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut pieces = HashMap::new();
-        for secret in secrets {
-            let forwards = secret.to_ascii_lowercase().into_bytes();
-            assert!(forwards.len() >= ENOUGH, "{secret} is too short to be told from chance");
-            let backwards: Vec<u8> = forwards.iter().rev().copied().collect();
-            for text in [forwards, backwards] {
-                pieces.extend(text.windows(ENOUGH).map(|piece| (piece.to_vec(), secret.to_owned())));
-            }
+        secrets
+            .into_iter()
+            .fold(Self { pieces: HashMap::new() }, |leaks, secret| leaks.and(secret, secret.as_bytes()))
+    }
+
+    /// And of this one, which is no text and has a name.
+    pub fn and(mut self, name: &str, secret: &[u8]) -> Self {
+        let forwards = secret.to_ascii_lowercase();
+        assert!(forwards.len() >= ENOUGH, "{name} is too short to be told from chance");
+        let backwards: Vec<u8> = forwards.iter().rev().copied().collect();
+        for text in [forwards, backwards] {
+            self.pieces.extend(text.windows(ENOUGH).map(|piece| (piece.to_vec(), name.to_owned())));
         }
-        Self { pieces }
+        self
     }
 
     /// The first secret of which a piece stands in `text`, with what stands around it.

@@ -6,6 +6,7 @@ pub mod corpus;
 pub mod faulty;
 pub mod frames;
 pub mod h2c;
+pub mod inspector;
 pub mod leaks;
 pub mod ministack;
 pub mod origin;

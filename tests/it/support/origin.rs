@@ -14,7 +14,7 @@ use std::{
     time::Instant,
 };
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::{ProtocolVersion, ServerConfig, ServerConnection, StreamOwned, pki_types::PrivatePkcs8KeyDer};
 
 use super::{
@@ -300,6 +300,8 @@ impl Drop for Origin {
 
 pub(super) fn certify(names: Vec<String>, tls12_only: bool, validity: Validity) -> (ServerConfig, String) {
     let mut authority = CertificateParams::new(Vec::<String>::new()).expect("no name is no mistake");
+    // Another name than the leaf's: OpenSSL takes a certificate whose issuer is called as itself for self-signed.
+    authority.distinguished_name.push(DnType::CommonName, "the authority of countersign's tests");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority_key = KeyPair::generate().expect("the system has randomness");
     let root = authority.self_signed(&authority_key).expect("the key signs");

@@ -1,0 +1,191 @@
+//! `countersign explain METHOD PATH`: what would be signed and sent for a request, step by step. Nothing is sent.
+//!
+//! The request goes through the proxy's own chain, which ends before it sends ([`proxy::prepare`]), with the
+//! configuration and the credentials that `run` would use; so what stands here is what would have left.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `parse` | the arguments |
+//! | `against` | a refusal that somebody has kept: a body, a HAR file, what curl printed |
+//! | `explanation` | all that is told, as JSON has it |
+//! | `render` | the same for people |
+
+mod against;
+mod explanation;
+mod parse;
+mod render;
+
+use std::{
+    fs,
+    io::{self, IsTerminal as _, Read as _, Write as _},
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use http::{Request, header};
+
+pub use parse::Wanted;
+pub(super) use parse::with_args;
+
+use against::Answer;
+use explanation::Explanation;
+use parse::{Data, Shape};
+
+use crate::{
+    config::Config,
+    credentials::Sources,
+    proxy::{self, Budget, Prepared, Readiness, Shared, SharedError},
+};
+
+/// The request cannot be explained.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum ExplainError {
+    /// A file that is named cannot be read.
+    #[error("cannot read {name}")]
+    Read {
+        /// As it was named.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Both are to come from standard input.
+    #[error("standard input cannot be both the body and the refusal")]
+    #[diagnostic(help("put one of them into a file"))]
+    StandardInputTwice,
+    /// `--against` names something else.
+    #[error("{name} holds no refusal: {why}")]
+    #[diagnostic(help(
+        "keep the body of the gateway's answer, a HAR file of it, or what curl -v printed: curl -v … > FILE 2>&1"
+    ))]
+    NoRefusal {
+        /// As it was named.
+        name: String,
+        /// What it is.
+        why: String,
+    },
+    /// No stage can be served.
+    #[error(transparent)]
+    Stage(#[from] SharedError),
+    /// HTTP/1.1 cannot carry it.
+    #[error("this is no request that a client could send: {0}")]
+    NotHttp(String),
+    /// The system gives no thread, runtime or output.
+    #[error("the system refuses what the command needs")]
+    System(#[from] io::Error),
+}
+
+/// Explains. The exit code is 1 for a request that the proxy would refuse.
+///
+/// # Errors
+/// [`ExplainError`] when there is nothing to explain.
+pub fn run(config: Config, wanted: &Wanted) -> Result<ExitCode, ExplainError> {
+    let from_input = |path: &Path| path.as_os_str() == "-";
+    let body_from_input = matches!(&wanted.body, Some(Data::File(path)) if from_input(path));
+    if body_from_input && wanted.against.as_deref().is_some_and(from_input) {
+        return Err(ExplainError::StandardInputTwice);
+    }
+    let body = match &wanted.body {
+        None => Vec::new(),
+        Some(Data::Text(text)) => text.clone().into_bytes(),
+        Some(Data::File(path)) => read(path)?,
+    };
+    let refusal = wanted.against.as_deref().map(refusal).transpose()?;
+    let prepared = prepare(config, wanted, &body, refusal.as_ref())?;
+    let mut out = io::stdout().lock();
+    let written = match (&prepared, wanted.shape) {
+        (Prepared::Ready(signed), Shape::Curl) => {
+            let mut errors = io::stderr().lock();
+            writeln!(
+                errors,
+                "This command holds a signature that API Gateway takes for five minutes, and the API key and session token if \
+                 there are any: do not share it."
+            )
+            .and_then(|()| writeln!(out, "{}", signed.command(&body)))
+        }
+        (prepared, shape) => {
+            let explanation = Explanation::new(prepared, &body, refusal.as_ref());
+            match shape {
+                Shape::Json => {
+                    let text = serde_json::to_string_pretty(&explanation).map_err(io::Error::from)?;
+                    writeln!(out, "{text}")
+                }
+                // Where a command was asked for, a shell may read the output.
+                Shape::Curl => io::stderr().lock().write_all(explanation.text(false).as_bytes()),
+                Shape::Text => out.write_all(explanation.text(in_colour()).as_bytes()),
+            }
+        }
+    };
+    match written.and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(match prepared {
+            Prepared::Ready(_) => ExitCode::SUCCESS,
+            Prepared::Refused(_) => ExitCode::FAILURE,
+        }),
+    }
+}
+
+fn in_colour() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// A file, or standard input.
+fn read(path: &Path) -> Result<Vec<u8>, ExplainError> {
+    let mut bytes = Vec::new();
+    let done = if path.as_os_str() == "-" {
+        io::stdin().lock().read_to_end(&mut bytes).map(drop)
+    } else {
+        fs::read(path).map(|read| bytes = read)
+    };
+    done.map_err(|source| ExplainError::Read { name: name(path), source })?;
+    Ok(bytes)
+}
+
+fn name(path: &Path) -> String {
+    if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() }
+}
+
+fn refusal(path: &Path) -> Result<Answer, ExplainError> {
+    let bytes = read(path)?;
+    against::read(&bytes).map_err(|why| ExplainError::NoRefusal { name: name(path), why: why.to_string() })
+}
+
+/// Has the request go through the chain.
+fn prepare(
+    mut config: Config,
+    wanted: &Wanted,
+    body: &[u8],
+    refusal: Option<&Answer>,
+) -> Result<Prepared, ExplainError> {
+    // Who explains is no caller, and nobody waits here for a login.
+    config.guard.token = None;
+    for stage in &mut config.stages {
+        stage.credentials.login_command = None;
+    }
+    let config = Arc::new(config);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let signing = || config.stages.iter().filter(|stage| stage.signs()).map(|stage| &stage.credentials);
+    let keys = config.stages.iter().filter_map(|stage| stage.api_key.as_ref());
+    let asked = signing().filter(|_| !wanted.examples);
+    let sources = Sources::start(asked, keys)?;
+    if wanted.examples {
+        sources.hold_examples(signing());
+    }
+    // Whoever asks for `health_path` asks a proxy that runs.
+    let budget = Budget::new(&config, &Readiness::new(|| false))?;
+    let shared = Shared::new(&sources, &budget, None);
+    let mut request = Request::new(Bytes::copy_from_slice(body));
+    *request.method_mut() = wanted.method.clone();
+    *request.uri_mut() = wanted.target.clone().into();
+    for (name, value) in &wanted.headers {
+        request.headers_mut().append(name.clone(), value.clone());
+    }
+    request.headers_mut().entry(header::HOST).or_insert(header::HeaderValue::from_static("localhost"));
+    let at = wanted.at.or_else(|| refusal?.date);
+    runtime.block_on(async {
+        super::run::wait_for_keys(&config, &sources).await;
+        let prepared = proxy::prepare(&shared, request, at).await;
+        prepared.map_err(|error| ExplainError::NotHttp(error.to_string()))
+    })
+}

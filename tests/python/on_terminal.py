@@ -1,0 +1,25 @@
+"""Runs a command on a terminal of its own, as a person would, and gives what it shows there to standard output.
+
+    on_terminal.py COMMAND ARGUMENT...
+
+SIGTERM goes on to the command; the exit code is the command's.
+"""
+
+import os
+import pty
+import signal
+import sys
+
+child, terminal = pty.fork()
+if child == 0:
+    os.execvp(sys.argv[1], sys.argv[1:])
+signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
+while True:
+    try:
+        shown = os.read(terminal, 1 << 16)
+    except OSError:
+        break  # Linux says EIO when nobody has the other end any more.
+    if not shown:
+        break
+    os.write(1, shown)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
