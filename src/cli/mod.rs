@@ -67,7 +67,8 @@ const EXEC_EXAMPLES: &str = "\
 The proxy listens on a free port of 127.0.0.1 until the command ends. The command finds its address in the variable
 COUNTERSIGN_URL, and in the place of {} in its arguments ({{}} stays {}). Signals are passed to the command, and its exit
 code is passed on, 128 and the number for one that a signal ended; 125 says that the proxy could not be had, 126 and 127
-that the command could not be run or found. The other options are those of `run`; `--log-access` shows each request.
+that the command could not be run or found. The other options are those of `run`; `--log-access` tells of each request,
+`--show` all of it.
 
 Examples:
   countersign exec https://abc123.execute-api.us-west-2.amazonaws.com/prod -- curl {}/orders/42

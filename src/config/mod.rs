@@ -45,6 +45,7 @@ use crate::{callers::Origin, secret::Secret};
 
 /// Everything that is set, checked and complete.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Config {
     /// Where the proxy takes requests; at least one.
     pub listen: Vec<Listen>,

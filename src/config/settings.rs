@@ -30,6 +30,7 @@ use crate::secret::Secret;
 #[config(layer_attr(serde(deny_unknown_fields)))]
 #[config(layer_attr(schemars(rename = "Configuration")))]
 #[config(layer_attr(command(next_help_heading = "Listening")))]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Settings {
     /// Where requests are taken: `127.0.0.1:8080`, `[::1]:8080` or `unix:/path`.
     ///

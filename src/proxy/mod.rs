@@ -72,7 +72,7 @@ use tower::{Service, ServiceBuilder, layer::layer_fn, service_fn, util::option_l
 pub use inside::{Closed, Entry, Inside, Signed, Slot};
 pub use live::Live;
 pub use prepare::{Prepared, Refused, prepare};
-pub use probe::Readiness;
+pub use probe::{Readiness, is_probe};
 pub use record::{AnswerOut, Caller, Incoming};
 pub use refusal::{Code, Fault, Refusal, reference};
 pub use rules::{NotLent, is_lent};

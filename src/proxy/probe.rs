@@ -30,6 +30,7 @@ use super::{
     refuse::AnswerBody,
     stage::Shared,
 };
+use crate::config::Config;
 
 /// Whether a request would be served, as those judge who know everything; shared by all workers.
 pub struct Readiness {
@@ -83,12 +84,10 @@ pub(super) struct Probe<S> {
     shared: Rc<Shared>,
 }
 
-impl<S> Probe<S> {
-    fn answers(&self, incoming: &Incoming) -> bool {
-        let request = &incoming.request;
-        self.shared.config.health_path.as_deref() == Some(request.uri().path())
-            && matches!(*request.method(), Method::GET | Method::HEAD)
-    }
+/// Whether it is answered here.
+#[must_use]
+pub fn is_probe(config: &Config, method: &Method, path: &str) -> bool {
+    config.health_path.as_deref() == Some(path) && matches!(*method, Method::GET | Method::HEAD)
 }
 
 impl<S> Service<Incoming> for Probe<S>
@@ -104,7 +103,8 @@ where
     }
 
     fn call(&mut self, incoming: Incoming) -> Self::Future {
-        if !self.answers(&incoming) {
+        let request = &incoming.request;
+        if !is_probe(&self.shared.config, request.method(), request.uri().path()) {
             return Either::Left(self.next.call(incoming));
         }
         let bodiless = incoming.request.method() == Method::HEAD;

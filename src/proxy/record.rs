@@ -1,4 +1,4 @@
-//! Outermost step of a request: starts the clock, names the request, and sees to its one line of log, refused or not.
+//! First step of a request: starts the clock, names the request, and sees to its one line of log, refused or not.
 //!
 //! The line is written when the last holder of the record lets go: after the answer's last byte, or when the client
 //! leaves.

@@ -54,6 +54,16 @@ fn the_command_calls_through_it_and_finds_the_address_in_variable_and_arguments(
 }
 
 #[test]
+fn what_passes_is_shown_where_that_is_asked_for() {
+    let origin = Origin::plain(ok);
+    python::prepared();
+    let script = "curl -sS --fail \"$COUNTERSIGN_URL/a\"";
+    let ended = exec(&origin, &["--show", "--log-format=text"], &sh(script, &[])).run();
+    assert_eq!((ended.code, ended.out.trim_end()), (Some(0), "ok"), "{ended:?}");
+    assert!(ended.err.contains("/prod/a") && ended.err.contains("string to sign"), "{ended:?}");
+}
+
+#[test]
 fn its_exit_code_is_passed_on() {
     let origin = Origin::plain(ok);
     let directory = TempDir::new();

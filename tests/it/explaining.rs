@@ -557,6 +557,7 @@ fn what_cannot_be_explained_says_why() {
     for (arguments, code, part) in [
         (&["GET", "/a", "--against", passed.to_str().unwrap()][..], 1, "the status 200, which is no refusal"),
         (&["GET", "/a", "--against", "nowhere"], 1, "cannot read nowhere"),
+        (&["GET", "/up", "--health-path=/up"], 1, "the proxy answers /up itself"),
         (&["GET", "/a", "-d", "@nowhere"], 1, "cannot read nowhere"),
         (&["GET", "/a", "-d", "@-", "--against", "-"], 1, "cannot be both"),
         (&["GET", "a"], 2, "it begins with /"),

@@ -391,9 +391,11 @@ fn guard_and_rules_hold_for_what_the_inspector_sends() {
 
 #[test]
 fn what_is_no_request_is_refused_before_it_is_sent() {
-    let (scene, inspector) = open(setup());
+    let (scene, inspector) = open(Setup::new().top(&format!("health_path = \"/up\"\n{TOP}")));
     for body in [
         json!({}),
+        // Of what is no exchange there is nothing to be seen.
+        json!({ "method": "GET", "target": "/up?a" }),
         json!({ "method": "GET" }),
         json!({ "method": "G T", "target": "/" }),
         json!({ "method": "GET", "target": "a" }),

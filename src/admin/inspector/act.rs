@@ -16,7 +16,7 @@ use super::{
 use crate::{
     admin::answer::{Answer, explained, json as answer_json},
     curl,
-    proxy::{Inside, Slot},
+    proxy::{Inside, Slot, is_probe},
     telemetry::{
         RequestId,
         exchange::{Detail, Exchange},
@@ -106,6 +106,11 @@ impl Inspector {
         inside: Inside,
         done: impl FnOnce(Vec<u8>) + 'static,
     ) -> Result<(), Refused> {
+        if is_probe(&self.health.config(), &outgoing.method, outgoing.target.path()) {
+            let what =
+                "The proxy answers this path itself (health_path), and there is nothing to be seen of that.";
+            return Err(bad_request(what).into());
+        }
         // Where it is not known the proxy refuses the request, and says why.
         let token = self.health.token().and_then(|token| token.load().as_deref().cloned());
         let Some(reach) = self.reach.get() else {

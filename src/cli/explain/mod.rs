@@ -36,7 +36,7 @@ use parse::{Data, Shape};
 use crate::{
     config::Config,
     credentials::Sources,
-    proxy::{self, Budget, Prepared, Readiness, Shared, SharedError},
+    proxy::{self, Budget, Prepared, Readiness, Shared, SharedError, is_probe},
 };
 
 /// The request cannot be explained.
@@ -64,6 +64,13 @@ pub enum ExplainError {
         name: String,
         /// What it is.
         why: String,
+    },
+    /// It never reaches a stage.
+    #[error("the proxy answers {path} itself, as its health_path: nothing is signed or sent")]
+    #[diagnostic(help("GET and HEAD of a stage's own {path} are reached only under another health_path"))]
+    Answered {
+        /// Its path.
+        path: String,
     },
     /// No stage can be served.
     #[error(transparent)]
@@ -158,6 +165,9 @@ fn prepare(
     body: &[u8],
     refusal: Option<&Answer>,
 ) -> Result<Prepared, ExplainError> {
+    if is_probe(&config, &wanted.method, wanted.target.path()) {
+        return Err(ExplainError::Answered { path: wanted.target.path().to_owned() });
+    }
     // Who explains is no caller, and nobody waits here for a login.
     config.guard.token = None;
     for stage in &mut config.stages {
@@ -172,7 +182,7 @@ fn prepare(
     if wanted.examples {
         sources.hold_examples(signing());
     }
-    // Whoever asks for `health_path` asks a proxy that runs.
+    // Nobody asks for it here.
     let budget = Budget::new(&config, &Readiness::new(|| false))?;
     let shared = Shared::new(&sources, &budget, None);
     let mut request = Request::new(Bytes::copy_from_slice(body));
