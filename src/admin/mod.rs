@@ -2,7 +2,7 @@
 //! `/metrics`, and the inspector's page.
 //!
 //! It runs on a thread of its own and holds up no request. `/healthz` says that the process answers, `/readyz` that a
-//! request would be served, or why not; [`lifecycle`] has the start and the end; `/metrics` says what has happened so far.
+//! request would be served, or why not; `lifecycle` has the start and the end; `/metrics` says what has happened so far.
 //! `inspector` is a page for people, and needs a token of its own.
 //!
 //! It has the same guard as the proxy, see [`crate::callers`]: `Host` must be a name of this machine, such as the address
