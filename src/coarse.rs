@@ -90,7 +90,13 @@ impl Deadline {
     /// `limit` from now.
     #[must_use]
     pub fn after(limit: Duration) -> Self {
-        Self { at: Instant::now() + limit, slot: None }
+        Self::at(Instant::now() + limit)
+    }
+
+    /// At this moment.
+    #[must_use]
+    pub const fn at(at: Instant) -> Self {
+        Self { at, slot: None }
     }
 
     /// Moves the deadline to `limit` from now.

@@ -24,7 +24,8 @@ use super::{
     peek::PeekedBody,
     places::Place,
     refusal::{Code, Refusal},
-    sign::{SECURITY_TOKEN, sign},
+    sign::sign,
+    spare::Spare,
     stage::Stage,
 };
 use crate::{
@@ -55,9 +56,10 @@ pub struct Answered {
 /// Signs and sends until there is an answer or a reason not to go on.
 pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
     let (mut fresh, mut mended) = (false, false);
+    let spare = Spare::of(&request.head.headers);
     loop {
         request.head.record.enter(Phase::Sign);
-        let (headers, signed) = complete(&mut request).await?;
+        let Complete { headers, signed, token } = complete(&mut request).await?;
         if let Some(slot) = only_sign(&request) {
             slot.put(to_copy(&request, headers));
             return Err(Code::NotSent.into());
@@ -72,6 +74,7 @@ pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
             }
             Ok(answer) if !fresh && answer.gave_up_waiting() && may_act_twice(&request) => {
                 metrics::retried(request.head.record.series.get().stage(), Retried::Unanswered);
+                request.head.headers = spare.headers();
                 fresh = true;
             }
             Ok(answer) => {
@@ -89,6 +92,7 @@ pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
                         Some(response) => response,
                         None => {
                             metrics::retried(request.head.record.series.get().stage(), Retried::Mended);
+                            request.head.headers = spare.headers();
                             mended = true;
                             continue;
                         }
@@ -96,10 +100,9 @@ pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
                 }
                 let Keyed { head, .. } = request;
                 let may_echo = response.status().as_u16() >= 400;
-                let sent = |name| if may_echo { head.headers.get(name).cloned() } else { None };
-                let secrets = [sent(SECURITY_TOKEN), sent(API_KEY)];
+                let secrets = if may_echo { [token, spare.get(&API_KEY)] } else { [None, None] };
                 let cross_site = response.headers().contains_key(header::SET_COOKIE)
-                    && head.headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "cross-site");
+                    && spare.get(&SEC_FETCH_SITE).is_some_and(|site| site == "cross-site");
                 return Ok(Answered {
                     response,
                     stage: head.stage,
@@ -115,6 +118,7 @@ pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
                 let nothing = failure.sent() == Sent::Nothing;
                 let cause = if nothing { Retried::Unsent } else { Retried::Unanswered };
                 metrics::retried(request.head.record.series.get().stage(), cause);
+                request.head.headers = spare.headers();
                 fresh = true;
             }
             Err(failure) => return Err(failure.into()),
@@ -122,27 +126,40 @@ pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
     }
 }
 
-/// The headers to send: signed now, where the route asks for that, and with what. A copy, since they may be sent again.
-async fn complete(request: &mut Keyed) -> Result<(HeaderMap, Option<Signed>), Refusal> {
+/// What a request lacked to be sent.
+struct Complete {
+    headers: HeaderMap,
+    /// With what, where the route asks for that.
+    signed: Option<Signed>,
+    /// The session token among the headers, which a refusal may echo.
+    token: Option<HeaderValue>,
+}
+
+/// The headers to send, taken out of the request: signed now, where the route asks for that.
+async fn complete(request: &mut Keyed) -> Result<Complete, Refusal> {
     if !request.head.auth.signs() {
         if let Some(capture) = &request.head.record.capture {
             capture.sent(request.head.target.as_str(), &request.head.headers, None);
         }
-        return Ok((request.head.headers.clone(), None));
+        let headers = std::mem::take(&mut request.head.headers);
+        return Ok(Complete { headers, signed: None, token: None });
     }
     let stage = Rc::clone(&request.head.stage);
-    if !identity::is_held(&stage.credentials, &stage.clock) {
+    let mut now = stage.clock.now();
+    if !identity::is_held(&stage.credentials, now) {
         // Boxed because it is rare and large.
         Box::pin(identity::usable(&stage.credentials, &stage.clock, request.head.from_here)).await?;
+        now = stage.clock.now();
     }
     let identity = stage.credentials.load();
     let Some(identity) = &*identity else { return Err(Code::NoCredentials.into()) };
-    let at = only_sign(request).and_then(|slot| slot.at).unwrap_or_else(|| stage.clock.now());
+    let at = only_sign(request).and_then(|slot| slot.at).unwrap_or(now);
     let signed = Signed { serial: identity.serial, at };
     if request.head.record.is_logged() {
         request.head.record.signed_with.set(Some(stage.signed_with(identity)));
     }
-    let headers = sign(request, &stage, identity, at);
+    sign(request, &stage, identity, at);
+    let headers = std::mem::take(&mut request.head.headers);
     if let Some(capture) = &request.head.record.capture {
         capture.signed_with(&identity.source, &identity.access_key_id, identity.expires);
         let signer = stage.signer.borrow();
@@ -150,7 +167,7 @@ async fn complete(request: &mut Keyed) -> Result<(HeaderMap, Option<Signed>), Re
         let signing = Signing::of(canonical, to_sign, &identity.access_key_id);
         capture.sent(request.head.target.as_str(), &headers, Some(signing));
     }
-    Ok((headers, Some(signed)))
+    Ok(Complete { headers, signed: Some(signed), token: identity.session_token.clone() })
 }
 
 /// Where the request is put once it is signed, if it is not to be sent.

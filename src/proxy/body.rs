@@ -176,7 +176,7 @@ async fn read(request: Sanitized, shared: &Shared) -> Result<Buffered, Refusal> 
     head.record.received.set(chunks.len());
     head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(chunks.len()));
     let mut hex = String::with_capacity(64);
-    hex_into(&mut hex, &hash.finalize());
+    hex_into(&mut hex, &hash.finalize().into());
     Ok(Buffered { head, body: Body { chunks, hash: Some(hex), _share: Some(share) } })
 }
 

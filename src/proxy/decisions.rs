@@ -5,6 +5,6 @@ pub(crate) use super::{
     hop_by_hop::remove_hop_by_hop,
     pattern::Pattern,
     route::below_mount,
-    sanitize::{clean_headers, forwarded_target},
+    sanitize::{Present, clean_headers, forwarded_target},
     target::{decode, has_dot_segment, segments},
 };

@@ -9,10 +9,7 @@ use super::{
     api_key::Keyed,
     refusal::{Code, Refusal},
 };
-use crate::{
-    telemetry::Phase,
-    upstream::{Answer, Chunks, Failure, Sent},
-};
+use crate::upstream::{Answer, Chunks, Failure, Sent};
 
 /// One exchange with the stage.
 pub(super) async fn forward(request: &Keyed, headers: HeaderMap, fresh: bool) -> Result<Answer, Failure> {
@@ -22,7 +19,6 @@ pub(super) async fn forward(request: &Keyed, headers: HeaderMap, fresh: bool) ->
     *sent.uri_mut() = head.target.clone().into();
     *sent.headers_mut() = headers;
     head.record.attempts.set(head.record.attempts.get() + 1);
-    head.record.enter(Phase::Connect);
     head.stage.pool.send(sent, fresh, &head.record).await
 }
 

@@ -1,6 +1,7 @@
 //! Fields that concern one connection and end there (RFC 9110 section 7.6.1), in both directions.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use smallvec::SmallVec;
 
 /// Whether a field of this name never passes a hop.
 pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
@@ -23,21 +24,23 @@ pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
 
 /// The fields that `Connection` names, valid names only.
 pub(super) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    let values = headers.get_all(header::CONNECTION).iter();
-    let tokens = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    let tokens = tokens.map(<[u8]>::trim_ascii);
-    // These two say how long the connection lives and name no field.
-    let tokens = tokens
-        .filter(|token| !token.eq_ignore_ascii_case(b"keep-alive") && !token.eq_ignore_ascii_case(b"close"));
-    tokens.filter_map(|token| HeaderName::from_bytes(token).ok()).collect()
+    // These two say how long the connection lives and name no field; hardly any value is another.
+    let names_none =
+        |token: &[u8]| token.eq_ignore_ascii_case(b"keep-alive") || token.eq_ignore_ascii_case(b"close");
+    let values = headers.get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes);
+    let values = values.filter(|value| !names_none(value));
+    let tokens = values.flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    tokens.filter(|token| !names_none(token)).filter_map(|token| HeaderName::from_bytes(token).ok()).collect()
 }
 
 /// Takes them all out.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    for name in named_by_connection(headers) {
-        headers.remove(name);
+    if headers.contains_key(header::CONNECTION) {
+        for name in named_by_connection(headers) {
+            headers.remove(name);
+        }
     }
-    let found: Vec<_> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
+    let found: SmallVec<[_; 4]> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
     for name in found {
         headers.remove(name);
     }

@@ -1,7 +1,7 @@
 //! The current credentials, without a lock or a wait; one bounded wait when what is held has expired, or nothing has
 //! been loaded yet. Expired credentials are never signed with.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::refusal::{Code, Refusal};
 use crate::credentials::{Clock, Current, Identity};
@@ -9,9 +9,9 @@ use crate::credentials::{Clock, Current, Identity};
 /// How long a request waits for a refresh: a laptop that wakes up, a container that was throttled.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Whether there are credentials that can sign, so that nobody need wait.
-pub(super) fn is_held(current: &Current, clock: &Clock) -> bool {
-    current.load().as_ref().is_some_and(|identity| !identity.expired(clock.now()))
+/// Whether there are credentials that can sign at `now`, so that nobody need wait.
+pub(super) fn is_held(current: &Current, now: SystemTime) -> bool {
+    current.load().as_ref().is_some_and(|identity| !identity.expired(now))
 }
 
 /// Returns once there are credentials that can sign. Only for a caller on this machine (`from_here`) may somebody be

@@ -53,10 +53,12 @@ mod record;
 mod refusal;
 mod refuse;
 mod respond;
+mod reuse;
 mod route;
 mod rules;
 mod sanitize;
 mod sign;
+mod spare;
 mod stage;
 mod step;
 mod target;
@@ -95,6 +97,7 @@ pub fn chain(
 ) -> impl Service<Incoming, Response = Response<AnswerOut>, Error = Infallible> + Clone + use<> {
     let (first, door, last) = (Rc::clone(shared), Rc::clone(shared), Rc::clone(shared));
     let tells_id = shared.config().request_id;
+    let boxes = shared.shelf.boxes(attempt::attempt);
     let quiet = Rc::clone(&shared.quiet);
     ServiceBuilder::new()
         // Outside of everything, as a probe is no request. Not there without a path for it.
@@ -124,5 +127,5 @@ pub fn chain(
         // Next to the sending, so that every answer of the stage passes here and no answer of ours does.
         .layer(layer_fn(respond::Respond::new))
         // Boxed, the only box among the futures: it is the large one, and every layer moves what is inside it.
-        .service(service_fn(|request| Box::pin(attempt::attempt(request))))
+        .service(service_fn(move |request| boxes.hold(attempt::attempt(request))))
 }

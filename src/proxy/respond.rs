@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderValue, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tower::Service;
@@ -28,10 +28,6 @@ use super::{
     unpack::{NotPacked, Unpack},
 };
 use crate::{telemetry::Mask, upstream::Cut};
-
-/// API Gateway's own id of a request: REST APIs, then HTTP APIs.
-const GATEWAY_IDS: [HeaderName; 2] =
-    [HeaderName::from_static("x-amzn-requestid"), HeaderName::from_static("apigw-requestid")];
 
 /// The step.
 #[derive(Clone)]
@@ -86,16 +82,34 @@ fn respond(answered: Answered) -> Response<MaskedBody> {
         capture.answer(parts.status, &parts.headers);
     }
     remove_hop_by_hop(&mut parts.headers);
-    // Only the proxy itself says that an answer is its own.
-    parts.headers.remove(ERROR_HEADER);
-    if let Some(id) = GATEWAY_IDS.iter().find_map(|name| parts.headers.get(name)) {
-        // Set once: each request has one answer.
-        let _ = record.gateway_id.set(id.clone());
+    let (mut poses_as_ours, mut leads_elsewhere, mut sets_cookies) = (false, false, false);
+    // One pass instead of a search for each.
+    for (name, value) in &parts.headers {
+        match name.as_str() {
+            // The gateway's own id: REST APIs, then HTTP APIs.
+            "x-amzn-requestid" | "apigw-requestid" => {
+                // The first counts: each request has one answer.
+                let _ = record.gateway_id.set(value.clone());
+            }
+            "location" => leads_elsewhere = true,
+            "set-cookie" => sets_cookies = true,
+            "x-countersign-error" => poses_as_ours = true,
+            _ => {}
+        }
     }
-    point_back(&mut parts.headers, &stage, &local_host, local_tls);
-    let (url, mount) = (&stage.config.url, &stage.config.mount);
-    let keeps_secure = cross_site || local_tls;
-    bring_home(&mut parts.headers, &cookie::Places { host: &url.host, path: &url.path, mount, keeps_secure });
+    if poses_as_ours {
+        // Only the proxy itself says that an answer is its own.
+        parts.headers.remove(ERROR_HEADER);
+    }
+    if leads_elsewhere {
+        point_back(&mut parts.headers, &stage, &local_host, local_tls);
+    }
+    if sets_cookies {
+        let (url, mount) = (&stage.config.url, &stage.config.mount);
+        let keeps_secure = cross_site || local_tls;
+        let places = cookie::Places { host: &url.host, path: &url.path, mount, keeps_secure };
+        bring_home(&mut parts.headers, &places);
+    }
     let echoes = parts.status.is_client_error() || parts.status.is_server_error();
     let secrets = secrets.iter().flatten().map(HeaderValue::as_bytes);
     let mut mask = if echoes { Mask::new(secrets) } else { None };

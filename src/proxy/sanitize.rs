@@ -21,11 +21,15 @@
 //!    botocore signs it in capitals, others as it is), a value that is not UTF-8 (400), a value with white space beyond
 //!    spaces and tabs, such as U+00A0 (400; botocore folds it, others do not).
 
-use std::{rc::Rc, sync::Arc};
+use std::{
+    rc::Rc,
+    sync::{Arc, LazyLock},
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
 use hyper::body::Incoming as HyperBody;
+use memchr::memmem::Finder;
 
 use super::{
     hop_by_hop::{is_hop_by_hop, named_by_connection},
@@ -57,6 +61,7 @@ pub(super) struct Head {
     pub(super) method: Method,
     /// Path and query as they are sent.
     pub(super) target: PathAndQuery,
+    /// Until they are sent.
     pub(super) headers: HeaderMap,
     pub(super) stage: Rc<Stage>,
     pub(super) auth: Auth,
@@ -93,13 +98,17 @@ impl Step for Sanitize {
     fn apply(&self, Lent(routed): Lent) -> Result<Sanitized, Refusal> {
         let Routed { received, mut local_host, stage, auth, below } = routed;
         let (mut parts, body, local_tls) = (*received.parts, received.body, received.caller.tls);
-        expect_continue_at_most(&parts.headers)?;
+        let present = Present::among(&parts.headers);
+        if present.expect {
+            expect_continue_at_most(&parts.headers)?;
+        }
         let target = forwarded_target(&parts.uri, &stage.config.url.path, below)?;
-        let signed_in_pieces = is_signed_in_pieces(&parts.headers);
+        let signed_in_pieces = present.content_encoding && is_signed_in_pieces(&parts.headers)
+            || present.content_sha256 && has_streaming_hash(&parts.headers);
         if auth.signs() {
             method_in_capitals(&parts.method)?;
         }
-        clean_headers(&mut parts.headers, auth, &stage.config.signed_headers)?;
+        clean_headers(&mut parts.headers, &present, auth, &stage.config.signed_headers)?;
         parts.headers.insert(header::HOST, stage.host.clone());
         if self.tells_id {
             parts.headers.insert(REQUEST_ID, received.record.id().value());
@@ -126,6 +135,34 @@ impl Step for Sanitize {
             place: None,
         });
         Ok(Sanitized { head, body, signed_in_pieces })
+    }
+}
+
+/// Which of the fields that are rare, or need a closer look, a request has at all: one pass over the names instead of a
+/// search for each.
+#[derive(Debug, Default)]
+pub(crate) struct Present {
+    connection: bool,
+    content_encoding: bool,
+    content_sha256: bool,
+    cookie: bool,
+    expect: bool,
+}
+
+impl Present {
+    pub(crate) fn among(headers: &HeaderMap) -> Self {
+        let mut present = Self::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "connection" => present.connection = true,
+                "content-encoding" => present.content_encoding = true,
+                "x-amz-content-sha256" => present.content_sha256 = true,
+                "cookie" => present.cookie = true,
+                "expect" => present.expect = true,
+                _ => {}
+            }
+        }
+        present
     }
 }
 
@@ -196,7 +233,10 @@ fn remove_presign_parameters(target: &mut String, start: usize) {
         let name = pair.split('=').next().unwrap_or_default();
         PRESIGN.iter().any(|owned| name.eq_ignore_ascii_case(owned))
     };
-    if target[start..].split('&').any(|pair| is_presign(&pair)) {
+    let may_be = |pair: &[u8]| pair[0].eq_ignore_ascii_case(&b'x') && pair[1] == b'-';
+    if target.as_bytes()[start..].windows(2).any(may_be)
+        && target[start..].split('&').any(|pair| is_presign(&pair))
+    {
         let kept: Vec<_> = target[start..].split('&').filter(|pair| !is_presign(pair)).collect();
         let kept = kept.join("&");
         target.truncate(start);
@@ -206,26 +246,32 @@ fn remove_presign_parameters(target: &mut String, start: usize) {
 
 /// `aws-chunked` bodies hold signatures between their pieces (S3's `STREAMING-…` payloads).
 fn is_signed_in_pieces(headers: &HeaderMap) -> bool {
-    let coded = headers.get_all(header::CONTENT_ENCODING).iter().any(|value| {
+    headers.get_all(header::CONTENT_ENCODING).iter().any(|value| {
         value
             .as_bytes()
             .split(|byte| *byte == b',')
             .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"aws-chunked"))
-    });
-    coded
-        || headers.get("x-amz-content-sha256").is_some_and(|hash| hash.as_bytes().starts_with(b"STREAMING-"))
+    })
+}
+
+/// What such bodies have for a hash.
+fn has_streaming_hash(headers: &HeaderMap) -> bool {
+    headers.get("x-amz-content-sha256").is_some_and(|hash| hash.as_bytes().starts_with(b"STREAMING-"))
 }
 
 /// Leaves the headers that pass on, signed values in the spelling on which signers agree; `extra` are signed beside the
 /// standard ones.
 pub(crate) fn clean_headers(
     headers: &mut HeaderMap,
+    present: &Present,
     auth: Auth,
     extra: &[HeaderName],
 ) -> Result<(), Refusal> {
-    remove_unforwardable(headers, auth)?;
-    join_cookies(headers);
-    remove_own_cookies(headers);
+    remove_unforwardable(headers, present, auth)?;
+    if present.cookie {
+        join_cookies(headers);
+        remove_own_cookies(headers);
+    }
     if auth.signs() { fold_signed_values(headers, extra) } else { Ok(()) }
 }
 
@@ -235,8 +281,9 @@ pub const OWN_COOKIE: &str = "countersign-inspector-";
 
 /// Takes the inspector's cookies out of what is, by now, one field.
 fn remove_own_cookies(headers: &mut HeaderMap) {
+    static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(OWN_COOKIE));
     let Some(field) = headers.get(header::COOKIE) else { return };
-    if memchr::memmem::find(field.as_bytes(), OWN_COOKIE.as_bytes()).is_none() {
+    if FINDER.find(field.as_bytes()).is_none() {
         return;
     }
     let pieces = field.as_bytes().split(|byte| *byte == b';');
@@ -259,14 +306,15 @@ fn chunked_alone(headers: &HeaderMap) -> Result<(), Refusal> {
         .with_hint("Send the body with a Content-Length, or with Transfer-Encoding: chunked alone."))
 }
 
-fn remove_unforwardable(headers: &mut HeaderMap, auth: Auth) -> Result<(), Refusal> {
-    if headers.contains_key(header::CONNECTION) {
+fn remove_unforwardable(headers: &mut HeaderMap, present: &Present, auth: Auth) -> Result<(), Refusal> {
+    if present.connection {
         for name in named_by_connection(headers) {
             if name == header::TRANSFER_ENCODING {
                 chunked_alone(headers)?;
             }
             headers.remove(name);
         }
+        headers.remove(header::CONNECTION);
     }
     let goes = |name: &&HeaderName| match name.as_str().as_bytes()[0] {
         b'a' | b'x' => is_owned(name, auth),
@@ -274,7 +322,7 @@ fn remove_unforwardable(headers: &mut HeaderMap, auth: Auth) -> Result<(), Refus
         b'c' => **name == header::CONTENT_LENGTH || is_hop_by_hop(name) || is_look_alike(name),
         _ => is_hop_by_hop(name) || is_look_alike(name),
     };
-    // Most requests have one such field, `connection`.
+    // Most requests have none.
     while let Some(name) = headers.keys().find(goes).cloned() {
         if name == header::TRANSFER_ENCODING {
             chunked_alone(headers)?;

@@ -5,7 +5,7 @@
 
 use std::time::SystemTime;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 
 use super::{api_key::Keyed, stage::Stage};
 use crate::{
@@ -14,20 +14,17 @@ use crate::{
 };
 
 const AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
-pub(super) const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 
-/// Signs `request` at `now`: the headers to send. What is signed stays in the request's own headers, with room for
-/// `authorization`, so that the copy that is sent need not grow; signed once more, it is replaced.
-pub(super) fn sign(request: &mut Keyed, stage: &Stage, identity: &Identity, now: SystemTime) -> HeaderMap {
+/// Signs `request` at `now`: its headers can be sent.
+pub(super) fn sign(request: &mut Keyed, stage: &Stage, identity: &Identity, now: SystemTime) {
     let headers = &mut request.head.headers;
     let (date, value) = stage.dates.borrow_mut().at(now);
     headers.insert(AMZ_DATE, value);
-    headers.insert(header::AUTHORIZATION, HeaderValue::from_static(""));
-    match &identity.session_token {
-        Some(token) => headers.insert(SECURITY_TOKEN, token.clone()),
-        None => headers.remove(SECURITY_TOKEN),
-    };
+    if let Some(token) = &identity.session_token {
+        headers.insert(SECURITY_TOKEN, token.clone());
+    }
     if wants_payload_hash(&stage.config.service) {
         let hash = HeaderValue::from_str(request.body.hash()).expect("hexadecimal is visible ASCII");
         headers.insert(CONTENT_SHA256, hash);
@@ -46,9 +43,7 @@ pub(super) fn sign(request: &mut Keyed, stage: &Stage, identity: &Identity, now:
         payload_hash: request.body.hash(),
     };
     let authorization = stage.signer.borrow_mut().authorization(&signed, keys, &date);
-    let mut sent = request.head.headers.clone();
-    sent.insert(header::AUTHORIZATION, authorization);
-    sent
+    request.head.headers.insert(header::AUTHORIZATION, authorization);
 }
 
 /// S3 and OpenSearch Serverless ask for the payload hash as a header. API Gateway does not, and some verifiers trust

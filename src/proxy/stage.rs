@@ -17,6 +17,7 @@ use super::{
     quiet::Quiet,
     rate::Rate,
     refusal::{Code, Refusal},
+    reuse::Shelf,
     rules::Rules,
     token::CallerToken,
 };
@@ -41,6 +42,7 @@ pub struct Shared {
     pub(super) budget: Arc<Budget>,
     pub(super) door: Rc<Door>,
     pub(super) quiet: Rc<Quiet>,
+    pub(super) shelf: Shelf,
 }
 
 /// No stage can be served; this is why one of them cannot.
@@ -68,7 +70,15 @@ impl Shared {
         let door = Door::new(&budget.places, config.limits.in_flight_wait);
         let token = config.guard.token.as_ref().map(|from| CallerToken::new(sources.token(from)));
         let quiet = Rc::new(Quiet::new(&config.log));
-        Rc::new(Self { config, stages, token, budget: Arc::clone(budget), door, quiet })
+        Rc::new(Self {
+            config,
+            stages,
+            token,
+            budget: Arc::clone(budget),
+            door,
+            quiet,
+            shelf: Shelf::default(),
+        })
     }
 
     /// The configuration that it was made for.

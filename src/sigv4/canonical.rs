@@ -85,11 +85,23 @@ pub(super) fn credential_scope_into(out: &mut String, date: &AmzDate, scope: Sco
     }
 }
 
-/// Appends bytes in lower-case hexadecimal.
-pub(crate) fn hex_into(out: &mut String, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        out.push(DIGITS[usize::from(byte >> 4)] as char);
-        out.push(DIGITS[usize::from(byte & 15)] as char);
+/// Appends a digest in lower-case hexadecimal.
+pub(crate) fn hex_into(out: &mut String, digest: &[u8; 32]) {
+    let mut text = [[0; 2]; 32];
+    for (pair, byte) in text.iter_mut().zip(digest) {
+        *pair = HEXADECIMAL[usize::from(*byte)];
     }
+    out.push_str(std::str::from_utf8(text.as_flattened()).expect("hexadecimal is ASCII"));
 }
+
+/// Two digits for each byte.
+const HEXADECIMAL: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut table = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    table
+};

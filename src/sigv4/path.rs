@@ -31,7 +31,7 @@ impl PathRules {
     pub(super) fn canonical_into(self, out: &mut String, path: &str) {
         if path.is_empty() {
             out.push('/');
-        } else if self.normalize && (path.contains("//") || path.contains("/.")) {
+        } else if self.normalize && path.as_bytes().windows(2).any(|pair| matches!(pair, b"//" | b"/.")) {
             self.encode_into(out, &normalize(path));
         } else {
             self.encode_into(out, path);

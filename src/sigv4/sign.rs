@@ -2,13 +2,14 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
+use aws_sigv4::sign::v4::generate_signing_key;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderName, HeaderValue};
-use zeroize::Zeroizing;
+use sha2::Sha256;
 
 use super::{
     ALGORITHM, AmzDate, CanonicalRequest, PathRules, Request, Scope,
-    canonical::{credential_scope_into, string_to_sign},
+    canonical::{credential_scope_into, hex_into, string_to_sign},
 };
 
 /// The key pair that signs.
@@ -37,7 +38,8 @@ pub struct Signer {
 struct CachedKey {
     serial: u64,
     day: u64,
-    key: Zeroizing<Vec<u8>>,
+    /// With the key already mixed in, which is half of what a short text costs. Wiped when it goes.
+    hmac: Hmac<Sha256>,
 }
 
 impl Signer {
@@ -68,8 +70,9 @@ impl Signer {
         let scope = Scope { region: &self.region, service: &self.service };
         self.canonical.build(request, self.rules, &self.extra);
         string_to_sign(&mut self.string_to_sign, date, scope, &self.canonical.hash());
-        let key = derived(&mut self.key, keys, date, scope);
-        let signature = calculate_signature(key, self.string_to_sign.as_bytes());
+        let mut hmac = derived(&mut self.key, keys, date, scope).clone();
+        hmac.update(self.string_to_sign.as_bytes());
+        let signature = hmac.finalize().into_bytes();
 
         let out = &mut self.authorization;
         out.clear();
@@ -80,7 +83,7 @@ impl Signer {
         out.push_str(", SignedHeaders=");
         out.push_str(self.canonical.signed_headers());
         out.push_str(", Signature=");
-        out.push_str(&signature);
+        hex_into(out, &signature.into());
         let mut value =
             HeaderValue::from_str(out).expect("key ids, scopes and header names are visible ASCII");
         value.set_sensitive(true);
@@ -106,12 +109,13 @@ fn derived<'k>(
     keys: Keys<'_>,
     date: &AmzDate,
     scope: Scope<'_>,
-) -> &'k [u8] {
+) -> &'k Hmac<Sha256> {
     let day = date.at().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs() / 86_400;
     let held = cache.take().filter(|cached| cached.serial == keys.serial && cached.day == day);
     let cached = held.unwrap_or_else(|| {
         let key = generate_signing_key(keys.secret, date.at(), scope.region, scope.service);
-        CachedKey { serial: keys.serial, day, key: Zeroizing::new(key.as_ref().to_vec()) }
+        let hmac = Hmac::new_from_slice(key.as_ref()).expect("HMAC takes keys of any length");
+        CachedKey { serial: keys.serial, day, hmac }
     });
-    &cache.insert(cached).key
+    &cache.insert(cached).hmac
 }

@@ -4,6 +4,7 @@
 //! `x-amzn-trace-id`, …) breaks the signature when it is touched, so only what the service reads is signed.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use smallvec::SmallVec;
 
 /// Whether a header of this name is signed whenever it is sent: `host`, `content-type`, `x-api-key` and every
 /// `x-amz-*` (not `x-amzn-*`).
@@ -27,7 +28,7 @@ pub(super) fn canonical_into(
     headers: &HeaderMap,
     extra: &[HeaderName],
 ) {
-    let mut signed: Vec<(&str, &HeaderValue)> = Vec::with_capacity(8);
+    let mut signed: SmallVec<[(&str, &HeaderValue); 8]> = SmallVec::new();
     let chosen = headers.iter().filter(|(name, _)| is_signed(name) || extra.contains(name));
     signed.extend(chosen.map(|(name, value)| (name.as_str(), value)));
     // Stable, so that repeats stay in order.

@@ -12,6 +12,7 @@ use std::{
     io::{self, Write as _},
     rc::Rc,
     sync::{
+        Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel},
     },
@@ -36,6 +37,9 @@ const WAITING: usize = 16;
 const MOST: usize = 8 * FULL;
 /// How long the end may wait for the last lines to be taken.
 const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// Emptied buffers on their way back to the threads that fill them: one lock for each buffer, not each line.
+static EMPTIED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
@@ -109,7 +113,7 @@ impl Writer {
 
 fn write_all(messages: &Receiver<Message>, _ending: Sender<()>) {
     let mut out = io::stderr();
-    while let Ok(Message::Lines(lines)) = messages.recv() {
+    while let Ok(Message::Lines(mut lines)) = messages.recv() {
         // A closed pipe or a full disk loses lines, never requests.
         let mut left = &lines[..];
         while !left.is_empty() {
@@ -122,7 +126,18 @@ fn write_all(messages: &Receiver<Message>, _ending: Sender<()>) {
                 }
             }
         }
+        lines.clear();
+        let mut emptied = EMPTIED.lock().unwrap_or_else(PoisonError::into_inner);
+        if emptied.len() < WAITING && lines.capacity() <= 2 * FULL {
+            emptied.push(lines);
+        }
     }
+}
+
+/// A buffer that is likely not to have to grow.
+fn empty() -> Vec<u8> {
+    let emptied = EMPTIED.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    emptied.unwrap_or_else(|| Vec::with_capacity(FULL + FULL / 8))
 }
 
 /// Writes into the thread's buffer, and hands that over.
@@ -248,8 +263,8 @@ impl<S: Subscriber> Layer<S> for AccessLayer {
 
 impl Held {
     fn flush(&self) {
-        let lines = self.lines.take();
-        let (false, Some(sender)) = (lines.is_empty(), &*self.sender.borrow()) else { return };
+        let (false, Some(sender)) = (self.lines.borrow().is_empty(), &*self.sender.borrow()) else { return };
+        let lines = self.lines.replace(empty());
         // A burst waits for its turn; what nobody takes for long is dropped.
         match sender.try_send(Message::Lines(lines)) {
             Err(TrySendError::Full(Message::Lines(lines))) if lines.len() < MOST => {

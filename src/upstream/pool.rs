@@ -9,7 +9,7 @@ use std::{
     rc::{Rc, Weak},
     sync::Arc,
     task::{Poll, ready},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use http::{Request, Response, StatusCode, header};
@@ -136,15 +136,17 @@ impl Pool {
         fresh: bool,
         record: &Record,
     ) -> Result<Answer, Failure> {
-        let kept = if fresh { None } else { self.take().await };
-        let mut lease = match kept {
-            Some(lease) => lease,
+        let asked = Instant::now();
+        record.enter_at(Phase::Connect, asked);
+        let (mut lease, had) = match if fresh { None } else { self.take(asked).await } {
+            Some(kept) => kept,
             // Boxed because it is rare and large: every request would carry its room.
-            None => Box::pin(self.connect()).await?,
+            None => (Box::pin(self.connect()).await?, Instant::now()),
         };
         let reused = lease.rested.is_some();
         let Connection { sender, traffic, .. } = &mut lease.connection;
-        record.enter_at(Phase::FirstByte, traffic.begin(lease.rested.is_some_and(|rested| rested >= REST)));
+        traffic.begin(had, lease.rested.is_some_and(|rested| rested >= REST));
+        record.enter_at(Phase::FirstByte, had);
         metrics::sent(self.stage, reused);
         let sending = sender.try_send_request(request);
         let response = match within(self.timeouts.first_byte, traffic, sending).await {
@@ -166,7 +168,9 @@ impl Pool {
         Ok(Answer { response, reused })
     }
 
-    async fn take(self: &Rc<Self>) -> Option<Lease> {
+    /// A kept connection and when it was had: at once, as `asked`, unless it had to be waited for.
+    async fn take(self: &Rc<Self>, asked: Instant) -> Option<(Lease, Instant)> {
+        let mut had = asked;
         loop {
             let Idle { mut connection, since, counted } = self.idle.borrow_mut().pop()?;
             drop(counted);
@@ -174,14 +178,16 @@ impl Pool {
             let Some(idle) = rested(since, born, SystemTime::now(), age) else { continue };
             // It may be a moment behind: the answer's last piece arrived, and its task has yet to see that.
             if !connection.sender.is_ready() {
-                match coarse::timeout(READY, connection.sender.ready()).await {
+                let ready = coarse::timeout(READY, connection.sender.ready()).await;
+                had = Instant::now();
+                match ready {
                     Ok(Ok(())) => {}
                     Ok(Err(_)) => continue,
                     // One such wait is enough for a request: it goes over a new connection.
                     Err(coarse::Elapsed) => return None,
                 }
             }
-            return Some(Lease { connection, pool: Rc::downgrade(self), rested: Some(idle) });
+            return Some((Lease { connection, pool: Rc::downgrade(self), rested: Some(idle) }, had));
         }
     }
 
@@ -254,7 +260,7 @@ async fn within<F: Future>(
     traffic: &Traffic,
     sending: F,
 ) -> Result<F::Output, coarse::Elapsed> {
-    let mut deadline = coarse::Deadline::after(limit);
+    let mut deadline = coarse::Deadline::at(traffic.last_written() + limit);
     let mut sending = std::pin::pin!(sending);
     std::future::poll_fn(|cx| {
         if let Poll::Ready(output) = sending.as_mut().poll(cx) {

@@ -42,14 +42,12 @@ impl Traffic {
     }
 
     /// A request begins. On a `doubted` connection it fails, unsent, if the stage has ended the connection and nobody
-    /// has seen that yet. Says when.
-    pub(super) fn begin(&self, doubted: bool) -> Instant {
-        let now = Instant::now();
+    /// has seen that yet.
+    pub(super) fn begin(&self, now: Instant, doubted: bool) {
         self.written.set(now);
         self.begun.set(false);
         self.answered.set(false);
         self.doubted.set(doubted);
-        now
     }
 
     /// When the last bytes so far were written, or the request began.
@@ -258,6 +256,7 @@ mod tests {
         net::{Shutdown, TcpListener, TcpStream},
         pin::Pin,
         task::Poll,
+        time::Instant,
     };
     use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 
@@ -285,7 +284,7 @@ mod tests {
         run(async || {
             let (mut stream, mut theirs) = pair();
             theirs.shutdown(Shutdown::Write).unwrap();
-            stream.traffic().begin(true);
+            stream.traffic().begin(Instant::now(), true);
             assert_eq!(write(&mut stream, b"x").await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
             assert!(!stream.traffic().is_begun());
             drop(stream);
@@ -293,7 +292,7 @@ mod tests {
 
             // An open one is written to, and asked about once.
             let (mut stream, mut theirs) = pair();
-            stream.traffic().begin(true);
+            stream.traffic().begin(Instant::now(), true);
             assert_eq!(write(&mut stream, b"x").await.unwrap(), 1);
             theirs.shutdown(Shutdown::Write).unwrap();
             assert_eq!(write(&mut stream, b"y").await.unwrap(), 1);
@@ -307,7 +306,7 @@ mod tests {
             let (mut stream, theirs) = pair();
             socket2::SockRef::from(&theirs).set_linger(Some(std::time::Duration::ZERO)).unwrap();
             drop(theirs);
-            stream.traffic().begin(false);
+            stream.traffic().begin(Instant::now(), false);
             let error = write(&mut stream, b"x").await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
             assert!(!stream.traffic().is_begun());
@@ -318,7 +317,7 @@ mod tests {
     fn what_a_stage_said_before_it_closed_is_read_although_writing_failed() {
         run(async || {
             let (mut stream, mut theirs) = pair();
-            stream.traffic().begin(false);
+            stream.traffic().begin(Instant::now(), false);
             assert_eq!(write(&mut stream, b"x").await.unwrap(), 1);
             theirs.write_all(b"enough").unwrap();
             // It closes with a byte unread, which resets the connection.

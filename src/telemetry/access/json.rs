@@ -39,7 +39,9 @@ impl<'a> JsonLine<'a> {
 impl Visit for JsonLine<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.key(field);
-        if value.bytes().all(|byte| (b' '..0x7F).contains(&byte) && !matches!(byte, b'"' | b'\\')) {
+        // Looked at to the end, several bytes at a time, as hardly any holds one.
+        let plain = |byte: u8| (b' '..0x7F).contains(&byte) & (byte != b'"') & (byte != b'\\');
+        if value.bytes().fold(true, |all, byte| all & plain(byte)) {
             self.out.push(b'"');
             self.out.extend_from_slice(value.as_bytes());
             self.out.push(b'"');
