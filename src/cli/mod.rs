@@ -13,6 +13,7 @@ pub mod health;
 mod link;
 pub mod man;
 mod notify;
+pub mod output;
 mod reload;
 pub mod run;
 
