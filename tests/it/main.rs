@@ -51,6 +51,7 @@
 //! | `tracing` | spans reach a collector, join the client's trace, and hold no secret |
 //! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
 //! | `explaining` | `explain` says what the proxy does: AWS's vectors, botocore and the proxy itself agree; what a refusal differs in |
+//! | `stack` | `stack` makes, changes and deletes: outputs, failures, signals, roles, terminals; against another's CloudFormation |
 //! | `refusals` | every refusal is provoked, and documented |
 //!
 //! `support` is what they share: it starts programs, plays the stage and the client, and speaks with the verifiers.
@@ -110,6 +111,7 @@ mod slow;
 mod smuggling;
 mod soak;
 mod sockets;
+mod stack;
 mod target;
 mod tokens;
 mod tracing;
