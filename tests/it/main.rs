@@ -51,6 +51,7 @@
 //! | `tracing` | spans reach a collector, join the client's trace, and hold no secret |
 //! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
 //! | `explaining` | `explain` says what the proxy does: AWS's vectors, botocore and the proxy itself agree; what a refusal differs in |
+//! | `getting_started` | docs/getting-started.md: every command is run as it stands there |
 //! | `stack` | `stack` makes, changes and deletes: outputs, failures, signals, roles, terminals; against another's CloudFormation |
 //! | `refusals` | every refusal is provoked, and documented |
 //!
@@ -83,6 +84,7 @@ mod draining;
 mod explaining;
 mod faults;
 mod floods;
+mod getting_started;
 mod greeting;
 mod guarding;
 mod headers;

@@ -126,9 +126,9 @@ pub fn run(args: &StackArgs) -> Result<ExitCode, StackError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(async {
         match &args.action {
-            Action::Deploy(args) => deploy::run(args).await,
+            Action::Deploy(args) => Box::pin(deploy::run(args)).await,
             Action::Outputs(args) => outputs(args).await,
-            Action::Delete(args) => delete::run(args).await,
+            Action::Delete(args) => Box::pin(delete::run(args)).await,
         }
     });
     // A question that is still open must not hold up the end.

@@ -154,3 +154,38 @@ fn outputs_of(stack: &Stack, paint: Paint) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_config::{Region, SdkConfig};
+
+    use super::console;
+    use crate::aws::Account;
+
+    fn account(region: &'static str, endpoint: Option<&str>) -> Account {
+        let config = SdkConfig::builder().region(Region::new(region));
+        let config = match endpoint {
+            Some(endpoint) => config.endpoint_url(endpoint),
+            None => config,
+        };
+        Account::new(config.build(), String::new())
+    }
+
+    #[test]
+    fn the_console_is_that_of_the_partition_and_emulators_have_none() {
+        let id = "arn:aws:cloudformation:us-west-2:111122223333:stack/A/5";
+        let link = "https://us-west-2.console.aws.amazon.com/cloudformation/home?region=us-west-2#/stacks/stackinfo?stackId=\
+                    arn%3Aaws%3Acloudformation%3Aus-west-2%3A111122223333%3Astack%2FA%2F5";
+        assert_eq!(console(&account("us-west-2", None), id).as_deref(), Some(link));
+        for (region, domain) in [
+            ("cn-north-1", "https://cn-north-1.console.amazonaws.cn/"),
+            ("us-gov-west-1", "https://us-gov-west-1.console.amazonaws-us-gov.com/"),
+        ] {
+            assert!(
+                console(&account(region, None), id).is_some_and(|link| link.starts_with(domain)),
+                "{region}"
+            );
+        }
+        assert_eq!(console(&account("us-west-2", Some("http://127.0.0.1:1")), id), None);
+    }
+}

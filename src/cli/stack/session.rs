@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How often CloudFormation is asked what happened: at first, and when nothing happens for a while.
-const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(2)];
+const PAUSES: [Duration; 2] = [Duration::from_millis(400), Duration::from_secs(2)];
 
 /// How long the end may be held up by asking in which state the stack is left.
 const LAST_LOOK: Duration = Duration::from_secs(5);
@@ -107,8 +107,7 @@ impl Session {
     /// The newest event of a stack, after which those of the next change come.
     pub async fn newest_event(&mut self, id: &str) -> Result<Option<String>, StackError> {
         let account = self.account.clone();
-        let events = self.unless_stopped(async { cloudformation::events(&account, id, None).await }).await?;
-        Ok(events.into_iter().next().map(|event| event.id))
+        self.unless_stopped(async { cloudformation::newest_event(&account, id).await }).await
     }
 
     /// Watches until nothing moves any more. `after` is the last event that is not of interest; with `started` an event
