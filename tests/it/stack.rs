@@ -330,5 +330,12 @@ fn on_a_terminal_it_draws_and_asks() {
         assert!(ended.out.contains(last), "{ended:?}");
         assert!(!ended.out.contains("\x1b[32m") && !ended.out.contains("\x1b[31m"), "NO_COLOR: {ended:?}");
     }
+    // Ctrl-C, as the terminal has it.
+    let (mut running, _home) = on_terminal(stack(["delete", "--name", "drawn"]));
+    running.find(|line| line.contains("holds 1 resource").then_some(())).expect("it says what goes");
+    running.type_in("\x03");
+    let ended = running.end();
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    assert!(ended.out.contains("Stopped. Nothing was changed."), "{ended:?}");
     done(stack(["delete", "--name", "drawn", "--yes"]));
 }
