@@ -12,13 +12,16 @@ pub mod explain;
 mod greeting;
 mod hardening;
 pub mod health;
+pub mod init;
 mod link;
 pub mod man;
 mod notify;
+pub mod output;
 mod reload;
 pub mod run;
 pub mod service;
 pub mod shutdown;
+pub mod stack;
 pub mod wait;
 
 pub use hardening::harden;
@@ -136,6 +139,22 @@ pub enum Command {
                       orders.toml\n  countersign service status"
     )]
     Service(ServiceArgs),
+
+    /// Make, show and delete a stack of CloudFormation: by itself one with three routes to try out
+    #[command(
+        display_order = 3,
+        after_help = "Examples:\n  countersign stack deploy\n  countersign stack outputs\n  countersign stack delete"
+    )]
+    Stack(stack::StackArgs),
+
+    /// Write a configuration file from what AWS knows of an API: URL, routes, API key
+    #[command(
+        display_order = 4,
+        after_help = "Examples:\n  countersign init --stack AuthAPIStack\n  countersign init \
+                      https://abc123.execute-api.us-west-2.amazonaws.com/prod --profile dev\n  countersign init --api-id \
+                      abc123 --stage prod --yes"
+    )]
+    Init(init::InitArgs),
 
     /// Print a shell's completion script
     #[command(
@@ -394,7 +413,8 @@ mod tests {
                     continue;
                 }
                 seen += 1;
-                let names_a_place = ["-env", "-file", "-command"].iter().any(|end| name.ends_with(end));
+                let places = ["-env", "-file", "-command", "key-id", "-secret-name", "-parameter"];
+                let names_a_place = places.iter().any(|end| name.ends_with(end));
                 // A switch; the name of a source; an id that AWS says is no secret.
                 let harmless =
                     ["no-token", "credentials", "role-external-id", "example-keys"].contains(&name);

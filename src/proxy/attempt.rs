@@ -8,8 +8,8 @@
 //!
 //! The second time goes over a new connection and is signed anew.
 //!
-//! Besides, a signed request that the gateway itself refused, because its credentials or its date were no good, is signed
-//! and sent once more when there is something better to sign with ([`mod@super::mend`]): refused, it has not acted.
+//! Besides, a request that the gateway itself refused, because its credentials, its API key or its date were no good, is
+//! sent once more, signed anew, when there is something better to send ([`mod@super::mend`]): refused, it has not acted.
 
 use std::{rc::Rc, sync::Arc};
 
@@ -56,7 +56,7 @@ pub struct Answered {
 /// Signs and sends until there is an answer or a reason not to go on.
 pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
     let (mut fresh, mut mended) = (false, false);
-    let spare = Spare::of(&request.head.headers);
+    let mut spare = Spare::of(&request.head.headers);
     loop {
         request.head.record.enter(Phase::Sign);
         let Complete { headers, signed, token } = complete(&mut request).await?;
@@ -86,13 +86,15 @@ pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
                     stage.clock.shown(date);
                     stage.tell_credentials();
                 }
-                if let Some(signed) = signed.filter(|_| !mended && mend::is_refusal(response.status())) {
+                if !mended && mend::is_refusal(response.status(), &request.head, signed.is_some()) {
+                    request.head.headers = spare.headers();
                     // Boxed because it is rare and large.
-                    response = match Box::pin(mend(&request.head, signed, response)).await {
+                    response = match Box::pin(mend(&mut request.head, signed, response)).await {
                         Some(response) => response,
                         None => {
                             metrics::retried(request.head.record.series.get().stage(), Retried::Mended);
-                            request.head.headers = spare.headers();
+                            // It may have another API key now.
+                            spare = Spare::of(&request.head.headers);
                             mended = true;
                             continue;
                         }

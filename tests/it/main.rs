@@ -8,6 +8,8 @@
 //! | `container` | the Dockerfile copies what is there and calls the program as it wants to be called |
 //! | `corpus` | raw requests of `tests/corpus` are refused or made harmless, over both protocols |
 //! | `instruments` | the tests' own tools tell the truth: origin, clients, outside verifiers, third-party gateway |
+//! | `keys` | an API key that AWS keeps: looked up at the start, again when the gateway refuses it, and what is said when it cannot be |
+//! | `init` | a configuration file from what AWS knows of an API; it serves, and overwrites nothing unasked |
 //! | `ministack` | a third-party gateway lets in whom it should through the proxy, and its refusals come back unchanged |
 //! | `vectors` | AWS's published SigV4 test suite and our own vectors come out right at each stage |
 //! | `headers` | request headers: hop by hop, owned, signed; none is invented |
@@ -55,6 +57,8 @@
 //! | `tracing` | spans reach a collector, join the client's trace, and hold no secret |
 //! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
 //! | `explaining` | `explain` says what the proxy does: AWS's vectors, botocore and the proxy itself agree; what a refusal differs in |
+//! | `getting_started` | docs/getting-started.md: every command is run as it stands there |
+//! | `stack` | `stack` makes, changes and deletes: outputs, failures, signals, roles, terminals; against another's CloudFormation |
 //! | `refusals` | every refusal is provoked, and documented |
 //!
 //! `support` is what they share: it starts programs, plays the stage and the client, and speaks with the verifiers.
@@ -87,14 +91,17 @@ mod exec;
 mod explaining;
 mod faults;
 mod floods;
+mod getting_started;
 mod greeting;
 mod guarding;
 mod headers;
 mod healing;
+mod init;
 mod inspecting;
 mod inspecting_api;
 mod inspector_page;
 mod instruments;
+mod keys;
 mod lending;
 mod lifecycle;
 mod listening_tls;
@@ -118,6 +125,7 @@ mod slow;
 mod smuggling;
 mod soak;
 mod sockets;
+mod stack;
 mod target;
 mod tokens;
 mod tracing;

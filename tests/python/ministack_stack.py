@@ -3,6 +3,10 @@
     AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py deploy    prints what it made as one JSON object
     AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py delete
     AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py prove     deploys, calls, compares, deletes
+    AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py people    makes who may deploy, and who may not
+    AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py keep      keeps the deployed stack's key in other places
+    AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py rotate    replaces that key by another, there too
+    AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py http      makes an HTTP API, and prints its id
 
 `deploy` prints
 
@@ -11,6 +15,12 @@
      "stranger": {"arn", "access_key", "secret"},    a user that may call nothing
      "assumer": {"arn", "access_key", "secret"},     a user that may assume the role and nothing else
      "role_arn"}                                     a role with the caller's permission, assumable by caller and assumer
+
+`people` prints
+
+    {"visitor": {…},     a user that may do nothing
+     "deployer": {…},    a user that may assume the role and nothing else
+     "role_arn"}         a role that may do everything
 
 `prove` is the proof that ministack is worth asking: it calls with requests signed by botocore, right and wrong ones. With
 AUTH=true, 1.5.33 answers (`x-amzn-requestid` left out):
@@ -122,6 +132,65 @@ def deploy():
     }
 
 
+def people():
+    iam = client("iam")
+    made = {}
+    for name in ("visitor", "deployer"):
+        arn = iam.create_user(UserName=name)["User"]["Arn"]
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        made[name] = {"arn": arn, "access_key": key["AccessKeyId"], "secret": key["SecretAccessKey"]}
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": made["deployer"]["arn"]}}
+        ],
+    }
+    role_arn = iam.create_role(RoleName="deploy", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    iam.put_role_policy(RoleName="deploy", PolicyName="all", PolicyDocument=policy("*", "*"))
+    iam.put_user_policy(UserName="deployer", PolicyName="assume", PolicyDocument=policy("sts:AssumeRole", role_arn))
+    return {"role_arn": role_arn, **made}
+
+
+def keep():
+    """As a secret, as a part of one, and as a parameter."""
+    key = client("apigateway").get_api_key(apiKey=key_id(), includeValue=True)["value"]
+    secrets = client("secretsmanager")
+    secrets.create_secret(Name="orders/whole", SecretString=key)
+    secrets.create_secret(Name="orders", SecretString=json.dumps({"user": "ann", "api-key": key}))
+    client("ssm").put_parameter(Name="/orders/api-key", Value=key, Type="SecureString")
+
+
+def rotate():
+    gateway = client("apigateway")
+    plan = gateway.get_usage_plans()["items"][0]["id"]
+    made = gateway.create_api_key(name="rotated", enabled=True)
+    gateway.create_usage_plan_key(usagePlanId=plan, keyId=made["id"], keyType="API_KEY")
+    gateway.delete_api_key(apiKey=key_id())
+    key = gateway.get_api_key(apiKey=made["id"], includeValue=True)["value"]
+    client("secretsmanager").put_secret_value(
+        SecretId="orders", SecretString=json.dumps({"user": "ann", "api-key": key})
+    )
+
+
+def key_id():
+    stack = client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
+    return next(output["OutputValue"] for output in stack["Outputs"] if output["OutputKey"] == "ApiKeyId")
+
+
+def http():
+    gateway = client("apigatewayv2")
+    api = gateway.create_api(Name="orders-http", ProtocolType="HTTP")["ApiId"]
+    for key, authorization in (
+        ("GET /orders/{id}", "AWS_IAM"),
+        ("POST /orders", "AWS_IAM"),
+        ("GET /status", "NONE"),
+        ("ANY /public/{proxy+}", "NONE"),
+    ):
+        gateway.create_route(ApiId=api, RouteKey=key, AuthorizationType=authorization)
+    gateway.create_stage(ApiId=api, StageName="$default", AutoDeploy=True)
+    return {"api_id": api}
+
+
 def delete():
     iam = client("iam")
     for name in USERS:
@@ -209,6 +278,14 @@ if __name__ == "__main__":
         print(json.dumps(deploy()))
     elif sys.argv[1:] == ["delete"]:
         delete()
+    elif sys.argv[1:] == ["people"]:
+        print(json.dumps(people()))
+    elif sys.argv[1:] == ["keep"]:
+        keep()
+    elif sys.argv[1:] == ["rotate"]:
+        rotate()
+    elif sys.argv[1:] == ["http"]:
+        print(json.dumps(http()))
     elif sys.argv[1:] == ["prove"]:
         prove()
     else:
