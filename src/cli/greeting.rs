@@ -144,7 +144,10 @@ fn look_at(stage: &Stage, sources: &Sources, warnings: &mut Vec<(String, String)
                         format!("no API key, so routes that need it answer 503: {}", problem.message());
                     warn(what, problem.hint());
                 }
-                None => warn("the command that prints the API key has not ended yet".to_owned(), ""),
+                None => {
+                    let what = format!("the API key has not come yet from {}", from(source));
+                    warn(what, "routes that need it answer 503 until then");
+                }
             }
         }
         (from(source), present)
@@ -164,6 +167,7 @@ fn from(source: &ApiKey) -> String {
         ApiKey::Value(_) => "the configuration".to_owned(),
         ApiKey::Env(name) => format!("${name}"),
         ApiKey::File(path) => path.display().to_string(),
+        ApiKey::Lookup(lookup) => lookup.place.to_string(),
         // Its arguments could hold anything.
         ApiKey::Command(words) => format!("the command {}", words.first().map_or("", String::as_str)),
     }

@@ -278,7 +278,8 @@ mod tests {
                     continue;
                 }
                 seen += 1;
-                let names_a_place = ["-env", "-file", "-command"].iter().any(|end| name.ends_with(end));
+                let places = ["-env", "-file", "-command", "key-id", "-secret-name", "-parameter"];
+                let names_a_place = places.iter().any(|end| name.ends_with(end));
                 // A switch; the name of a source; an id that AWS says is no secret.
                 let harmless =
                     ["no-token", "credentials", "role-external-id", "example-keys"].contains(&name);

@@ -11,7 +11,7 @@ use super::{
     given::TOKEN_VARIABLE,
     resolve::Resolver,
     settings::{Settings, SettingsLayer, TokenLayer},
-    stage::access::{sources, wrong_reference},
+    stage::access::{only_one, sources, wrong_reference},
 };
 
 /// Characters that a token has at least: enough that nobody guesses it over a network.
@@ -87,7 +87,7 @@ impl Resolver<'_> {
         let token = &settings.guard.token;
         let named =
             sources(token.env.clone(), token.file.clone(), token.command.clone(), token.value.clone());
-        let (sources, conflict) = named;
+        let (sources, conflict) = only_one(named);
         if let Some((name, mistake)) = conflict {
             let key = format!("guard.token.{name}");
             self.report(Kind::Conflict, self.place(&key), &key, mistake);

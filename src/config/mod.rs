@@ -386,6 +386,41 @@ pub enum ApiKey {
     File(PathBuf),
     /// A command whose standard output is the key.
     Command(Vec<String>),
+    /// Asked of AWS; never a token.
+    Lookup(Box<Lookup>),
+}
+
+/// An API key that AWS keeps, and as whom it is asked there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lookup {
+    /// Where it is kept.
+    pub place: KeptIn,
+    /// The stage's.
+    pub credentials: Credentials,
+    /// The region to ask in: that of the ARN, or else the stage's; `None` is that of profile or environment.
+    pub region: Option<String>,
+}
+
+/// A place at AWS that keeps an API key. None of it is a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeptIn {
+    /// API Gateway itself, by the key's id.
+    ApiGateway(String),
+    /// Secrets Manager: name or ARN, and the part of it when it is a JSON object.
+    SecretsManager(String, Option<String>),
+    /// The Parameter Store of Systems Manager: name or ARN.
+    ParameterStore(String),
+}
+
+impl std::fmt::Display for KeptIn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ApiGateway(id) => write!(f, "API key {id} of API Gateway"),
+            Self::SecretsManager(name, None) => write!(f, "secret {name}"),
+            Self::SecretsManager(name, Some(part)) => write!(f, "{part} in secret {name}"),
+            Self::ParameterStore(name) => write!(f, "parameter {name}"),
+        }
+    }
 }
 
 /// Bounds on waiting for a stage. None is a total: an answer may stream for 15 minutes.

@@ -571,6 +571,33 @@ pub struct ApiKeySettings {
     )))]
     pub command: Option<CommandLine>,
 
+    /// The id of the key in API Gateway, where it is looked up: `apigateway:GET` on it must be allowed.
+    ///
+    /// As with `secret` and `parameter`, the stage's credentials and region are used; the key is looked up at the start,
+    /// and again when the gateway answers 403 `Forbidden`, at most once a minute.
+    #[config(layer_attr(arg(id = "stage.api_key.id", long = "api-key-id", value_name = "ID")))]
+    pub id: Option<String>,
+
+    /// A secret in Secrets Manager that is the key: its name or ARN, or `name#json-key` for a part of a JSON object.
+    ///
+    /// `secretsmanager:GetSecretValue` must be allowed, and `kms:Decrypt` where it has a key of its own.
+    #[config(layer_attr(arg(
+        id = "stage.api_key.secret",
+        long = "api-key-secret-name",
+        value_name = "NAME"
+    )))]
+    pub secret: Option<String>,
+
+    /// A parameter in the Parameter Store of Systems Manager that is the key: its name or ARN; `SecureString` too.
+    ///
+    /// `ssm:GetParameter` must be allowed, and `kms:Decrypt` where it has a key of its own.
+    #[config(layer_attr(arg(
+        id = "stage.api_key.parameter",
+        long = "api-key-parameter",
+        value_name = "NAME"
+    )))]
+    pub parameter: Option<String>,
+
     /// The API key itself. There is no flag for it: other users of the machine see command lines.
     #[config(deserialize_with = secret)]
     #[config(layer_attr(arg(skip)))]

@@ -5,11 +5,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_credential_types::{
     Credentials,
     provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError, future},
 };
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::sync::Mutex;
 
 use super::{
@@ -75,11 +76,21 @@ pub async fn account(wanted: &config::Credentials, region: Option<&str>) -> Resu
     };
     let profile = wanted.profile.clone().or_else(|| environment.profile());
     let login = login(&source, profile.as_deref());
-    let provider = Lender(Mutex::new((source, Some(first))));
+    let provider = SharedCredentialsProvider::new(Lender(Mutex::new((source, Some(first)))));
+    Ok(Account::new(sdk_config(wanted, region, http, provider).await, login))
+}
+
+/// What the SDK's clients take: endpoints of environment and profile, bounded waits, and these credentials.
+pub(super) async fn sdk_config(
+    wanted: &config::Credentials,
+    region: String,
+    http: SharedHttpClient,
+    provider: SharedCredentialsProvider,
+) -> SdkConfig {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
         .region(Region::new(region))
-        .credentials_provider(SharedCredentialsProvider::new(provider))
+        .credentials_provider(provider)
         .retry_config(RetryConfig::standard())
         .timeout_config(
             TimeoutConfig::builder()
@@ -92,7 +103,7 @@ pub async fn account(wanted: &config::Credentials, region: Option<&str>) -> Resu
     if let Some(profile) = &wanted.profile {
         loader = loader.profile_name(profile);
     }
-    Ok(Account::new(loader.load().await, login))
+    loader.load().await
 }
 
 /// What to do when AWS does not take the credentials.

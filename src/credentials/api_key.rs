@@ -1,19 +1,27 @@
-//! The API key, and the token for callers: from the configuration, a variable, a file that may be replaced, or a
-//! command.
+//! The API key, and the token for callers: from the configuration, a variable, a file that may be replaced, a command,
+//! or, for the API key, from where AWS keeps it ([`mod@super::lookup`]).
 //!
 //! What was good stays in use: a file that vanishes, is empty for a moment or holds rubbish keeps the key that it held
 //! before, and the problem says so.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use arc_swap::{ArcSwapOption, Guard};
 use http::HeaderValue;
-use tokio::{sync::watch, time};
+use tokio::{
+    sync::{Notify, watch},
+    time,
+};
 use zeroize::Zeroizing;
 
 use super::{
     command,
     environment::Environment,
+    lookup::Asker,
     problem::{Kind, Problem},
     watch::stamp,
 };
@@ -30,6 +38,8 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(30);
 /// Pauses between tries of a command that fails.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Between two lookups at AWS that refusals of the gateway are the reason of.
+const BETWEEN_LOOKUPS: Duration = Duration::from_secs(60);
 /// A file that is longer is not a key.
 const LONGEST_FILE: u64 = 64 * 1024;
 
@@ -57,12 +67,60 @@ pub struct CurrentKey {
     key: ArcSwapOption<HeaderValue>,
     problem: ArcSwapOption<Problem>,
     tries: watch::Sender<u64>,
+    renewal: Renewal,
+}
+
+/// When a key that AWS keeps is looked up again because the gateway refused it: once for all who ask at the same time,
+/// and not within [`BETWEEN_LOOKUPS`] of the last time.
+#[derive(Debug, Default)]
+struct Renewal {
+    state: Mutex<Lookups>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Lookups {
+    /// Whether AWS keeps the key.
+    any: bool,
+    under_way: bool,
+    /// When the last one began that a refusal was the reason of.
+    asked: Option<Instant>,
+}
+
+impl Renewal {
+    fn lock(&self) -> MutexGuard<'_, Lookups> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begins(&self) {
+        let mut state = self.lock();
+        (state.any, state.under_way) = (true, true);
+    }
+
+    fn ended(&self) {
+        self.lock().under_way = false;
+    }
+
+    /// Whether a lookup is under way, begun just now if that is due.
+    fn ask(&self) -> bool {
+        let mut state = self.lock();
+        if !state.any || state.under_way {
+            return state.under_way;
+        }
+        let now = Instant::now();
+        if state.asked.is_some_and(|then| now.duration_since(then) < BETWEEN_LOOKUPS) {
+            return false;
+        }
+        (state.under_way, state.asked) = (true, Some(now));
+        self.wake.notify_one();
+        true
+    }
 }
 
 impl CurrentKey {
     pub(super) fn new(purpose: Purpose) -> Self {
         let (key, problem) = (ArcSwapOption::empty(), ArcSwapOption::empty());
-        Self { purpose, key, problem, tries: watch::Sender::new(0) }
+        Self { purpose, key, problem, tries: watch::Sender::new(0), renewal: Renewal::default() }
     }
 
     /// The key or token as a header's value, marked sensitive. Takes no lock and never waits.
@@ -75,7 +133,29 @@ impl CurrentKey {
         self.problem.load_full()
     }
 
-    /// Waits, at most `limit`, for a key command's first end. Every other source is ready from the start.
+    /// Whether AWS keeps the key, so that it can be had again.
+    #[must_use]
+    pub fn is_looked_up(&self) -> bool {
+        self.renewal.lock().any
+    }
+
+    /// The gateway refused this key: waits, at most `limit`, for another one. At once `None` where the key is not looked
+    /// up at AWS, or a refusal had it looked up within the last minute; whoever asks meanwhile waits for the same lookup.
+    pub async fn other_than(&self, refused: &HeaderValue, limit: Duration) -> Option<Arc<HeaderValue>> {
+        let other = || self.key.load_full().filter(|held| **held != *refused);
+        let mut tries = self.tries.subscribe();
+        let seen = *tries.borrow_and_update();
+        if let Some(held) = other() {
+            return Some(held);
+        }
+        if !self.renewal.ask() {
+            return None;
+        }
+        let _ended = time::timeout(limit, tries.wait_for(|count| *count > seen)).await;
+        other()
+    }
+
+    /// Waits, at most `limit`, for the first end of a key's command or lookup. Every other source is ready from the start.
     pub async fn wait(&self, limit: Duration) -> Option<Arc<HeaderValue>> {
         let mut tries = self.tries.subscribe();
         let _ended = time::timeout(limit, tries.wait_for(|count| *count > 0)).await;
@@ -111,7 +191,7 @@ impl CurrentKey {
         self.tries.send_modify(|count| *count += 1);
     }
 
-    /// What can be known without waiting: all sources but a command.
+    /// What can be known without waiting: all sources but a command and a lookup.
     pub(super) fn read_now(&self, from: &ApiKey, environment: &Environment) {
         let what = self.purpose.name();
         match from {
@@ -127,6 +207,8 @@ impl CurrentKey {
                 )),
             }),
             ApiKey::File(path) => self.set(self.read_file(path)),
+            // Nobody who asks before it has ended begins another.
+            ApiKey::Lookup(_) => self.renewal.begins(),
             ApiKey::Command(_) => {}
         }
     }
@@ -134,9 +216,34 @@ impl CurrentKey {
     /// Keeps the key fresh; ends when nothing more can happen.
     pub(super) async fn follow(self: Arc<Self>, from: ApiKey, seen: u64) {
         match from {
-            ApiKey::Value(_) | ApiKey::Env(_) => {}
+            // A lookup is followed by `follow_lookup`.
+            ApiKey::Value(_) | ApiKey::Env(_) | ApiKey::Lookup(_) => {}
             ApiKey::File(path) => self.follow_file(&path, seen).await,
             ApiKey::Command(words) => self.run_until_it_works(&words).await,
+        }
+    }
+
+    /// Looks the key up, and again when [`Self::other_than`] asks for that; after a failure by itself.
+    pub(super) async fn follow_lookup(self: Arc<Self>, asker: Asker) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            self.renewal.begins();
+            let whence = asker.whence();
+            let outcome = asker.ask().await.and_then(|secret| self.header(secret.expose(), &whence));
+            let good = outcome.is_ok();
+            // Before it is told, so that nobody who looks then waits for a lookup that has ended.
+            self.renewal.ended();
+            self.set(outcome);
+            if good {
+                pause = FIRST_PAUSE;
+                self.renewal.wake.notified().await;
+            } else {
+                tokio::select! {
+                    () = self.renewal.wake.notified() => {}
+                    () = time::sleep(pause) => {}
+                }
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
         }
     }
 
@@ -242,7 +349,7 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use super::{CurrentKey, Kind, Purpose};
+    use super::{BETWEEN_LOOKUPS, CurrentKey, Kind, Purpose};
     use crate::{
         config::ApiKey,
         credentials::{Sources, environment::Environment},
@@ -379,6 +486,42 @@ mod tests {
         fs::rename(root.join("..tmp"), root.join("..data")).unwrap();
         fs::remove_dir_all(root.join("..1")).unwrap();
         until("the new key", || held(&key).as_deref() == Some("two"));
+    }
+
+    /// What the gateway refuses is looked up again for all who were refused, and then not for a minute.
+    #[tokio::test]
+    async fn a_refused_key_is_looked_up_once_a_minute() {
+        let key = CurrentKey::new(Purpose::ApiKey);
+        let old = key.header("old", "the test").unwrap();
+        assert!(!key.is_looked_up());
+        key.set(Ok(old.clone()));
+        assert!(key.other_than(&old, LONG).await.is_none(), "nobody keeps it");
+
+        key.renewal.begins();
+        key.renewal.ended();
+        assert!(key.is_looked_up());
+        let next = |text: &str| {
+            let header = key.header(text, "the test").unwrap();
+            let key = &key;
+            async move {
+                key.renewal.wake.notified().await;
+                key.renewal.begins();
+                tokio::task::yield_now().await;
+                key.renewal.ended();
+                key.set(Ok(header));
+            }
+        };
+        let (first, second, ()) =
+            tokio::join!(key.other_than(&old, LONG), key.other_than(&old, LONG), next("new"));
+        assert_eq!(first.as_deref().unwrap().to_str().unwrap(), "new");
+        assert_eq!(first, second);
+        let new = first.unwrap();
+        assert_eq!(key.other_than(&old, LONG).await.as_ref(), Some(&new), "who was late takes it");
+        assert!(key.other_than(&new, LONG).await.is_none(), "not within a minute");
+        // As if it had been a minute ago.
+        key.renewal.lock().asked = Instant::now().checked_sub(BETWEEN_LOOKUPS);
+        let (third, ()) = tokio::join!(key.other_than(&new, LONG), next("newest"));
+        assert_eq!(third.unwrap().to_str().unwrap(), "newest");
     }
 
     #[tokio::test]

@@ -23,6 +23,7 @@
 //! | `watch.rs`, `environment.rs` | files that change, variables that name them |
 //! | `problem.rs`, `diagnose.rs` | what is wrong, in words that hold no secret |
 //! | `api_key.rs` | the API key, and the token for callers |
+//! | `lookup.rs` | an API key that AWS keeps |
 //! | `account.rs` | AWS's control plane with the same sources |
 
 mod account;
@@ -35,6 +36,7 @@ mod diagnose;
 mod environment;
 mod history;
 mod login;
+mod lookup;
 mod problem;
 mod process;
 mod profile;
@@ -71,6 +73,7 @@ use self::{
     api_key::Purpose,
     environment::Environment,
     login::{Flight, Login},
+    lookup::Asker,
     refresh::Refresher,
     source::Source,
 };
@@ -206,7 +209,16 @@ impl Sources {
             _ => 0,
         };
         key.read_now(from, &self.environment);
-        let task = self.handle.spawn(Arc::clone(&key).follow(from.clone(), seen)).abort_handle();
+        let task = match from {
+            config::ApiKey::Lookup(lookup) => {
+                let current = self.current(&lookup.credentials);
+                let asker =
+                    Asker::new((**lookup).clone(), current, self.environment.clone(), self.http.clone());
+                self.handle.spawn(Arc::clone(&key).follow_lookup(asker))
+            }
+            _ => self.handle.spawn(Arc::clone(&key).follow(from.clone(), seen)),
+        };
+        let task = task.abort_handle();
         keys.push((purpose, from.clone(), Arc::clone(&key), task));
         key
     }
@@ -230,7 +242,8 @@ impl Sources {
     ) {
         let mut identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
         identities.retain(|wanted, (_, task)| {
-            let used = credentials.contains(&wanted);
+            let asks = |from: &&config::ApiKey| matches!(from, config::ApiKey::Lookup(lookup) if lookup.credentials == *wanted);
+            let used = credentials.contains(&wanted) || keys.iter().any(asks);
             if !used {
                 task.abort();
             }

@@ -8,8 +8,8 @@
 //!
 //! The second time goes over a new connection and is signed anew.
 //!
-//! Besides, a signed request that the gateway itself refused, because its credentials or its date were no good, is signed
-//! and sent once more when there is something better to sign with ([`mod@super::mend`]): refused, it has not acted.
+//! Besides, a request that the gateway itself refused, because its credentials, its API key or its date were no good, is
+//! sent once more, signed anew, when there is something better to send ([`mod@super::mend`]): refused, it has not acted.
 
 use std::{rc::Rc, sync::Arc};
 
@@ -83,9 +83,9 @@ pub(super) async fn attempt(mut request: Keyed) -> Result<Answered, Refusal> {
                     stage.clock.shown(date);
                     stage.tell_credentials();
                 }
-                if let Some(signed) = signed.filter(|_| !mended && mend::is_refusal(response.status())) {
+                if !mended && mend::is_refusal(response.status(), &request.head, signed.is_some()) {
                     // Boxed because it is rare and large.
-                    response = match Box::pin(mend(&request.head, signed, response)).await {
+                    response = match Box::pin(mend(&mut request.head, signed, response)).await {
                         Some(response) => response,
                         None => {
                             metrics::retried(request.head.record.series.get().stage(), Retried::Mended);

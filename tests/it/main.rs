@@ -8,6 +8,7 @@
 //! | `container` | the Dockerfile copies what is there and calls the program as it wants to be called |
 //! | `corpus` | raw requests of `tests/corpus` are refused or made harmless, over both protocols |
 //! | `instruments` | the tests' own tools tell the truth: origin, clients, outside verifiers, third-party gateway |
+//! | `keys` | an API key that AWS keeps: looked up at the start, again when the gateway refuses it, and what is said when it cannot be |
 //! | `ministack` | a third-party gateway lets in whom it should through the proxy, and its refusals come back unchanged |
 //! | `vectors` | AWS's published SigV4 test suite and our own vectors come out right at each stage |
 //! | `headers` | request headers: hop by hop, owned, signed; none is invented |
@@ -93,6 +94,7 @@ mod inspecting;
 mod inspecting_api;
 mod inspector_page;
 mod instruments;
+mod keys;
 mod lending;
 mod listening_tls;
 mod logs;

@@ -4,6 +4,9 @@
     AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py delete
     AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py prove     deploys, calls, compares, deletes
     AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py people    makes who may deploy, and who may not
+    AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py keep      keeps the deployed stack's key in other places
+    AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py rotate    replaces that key by another, there too
+    AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py http      makes an HTTP API, and prints its id
 
 `deploy` prints
 
@@ -148,6 +151,46 @@ def people():
     return {"role_arn": role_arn, **made}
 
 
+def keep():
+    """As a secret, as a part of one, and as a parameter."""
+    key = client("apigateway").get_api_key(apiKey=key_id(), includeValue=True)["value"]
+    secrets = client("secretsmanager")
+    secrets.create_secret(Name="orders/whole", SecretString=key)
+    secrets.create_secret(Name="orders", SecretString=json.dumps({"user": "ann", "api-key": key}))
+    client("ssm").put_parameter(Name="/orders/api-key", Value=key, Type="SecureString")
+
+
+def rotate():
+    gateway = client("apigateway")
+    plan = gateway.get_usage_plans()["items"][0]["id"]
+    made = gateway.create_api_key(name="rotated", enabled=True)
+    gateway.create_usage_plan_key(usagePlanId=plan, keyId=made["id"], keyType="API_KEY")
+    gateway.delete_api_key(apiKey=key_id())
+    key = gateway.get_api_key(apiKey=made["id"], includeValue=True)["value"]
+    client("secretsmanager").put_secret_value(
+        SecretId="orders", SecretString=json.dumps({"user": "ann", "api-key": key})
+    )
+
+
+def key_id():
+    stack = client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
+    return next(output["OutputValue"] for output in stack["Outputs"] if output["OutputKey"] == "ApiKeyId")
+
+
+def http():
+    gateway = client("apigatewayv2")
+    api = gateway.create_api(Name="orders-http", ProtocolType="HTTP")["ApiId"]
+    for key, authorization in (
+        ("GET /orders/{id}", "AWS_IAM"),
+        ("POST /orders", "AWS_IAM"),
+        ("GET /status", "NONE"),
+        ("ANY /public/{proxy+}", "NONE"),
+    ):
+        gateway.create_route(ApiId=api, RouteKey=key, AuthorizationType=authorization)
+    gateway.create_stage(ApiId=api, StageName="$default", AutoDeploy=True)
+    return {"api_id": api}
+
+
 def delete():
     iam = client("iam")
     for name in USERS:
@@ -237,6 +280,12 @@ if __name__ == "__main__":
         delete()
     elif sys.argv[1:] == ["people"]:
         print(json.dumps(people()))
+    elif sys.argv[1:] == ["keep"]:
+        keep()
+    elif sys.argv[1:] == ["rotate"]:
+        rotate()
+    elif sys.argv[1:] == ["http"]:
+        print(json.dumps(http()))
     elif sys.argv[1:] == ["prove"]:
         prove()
     else:

@@ -148,6 +148,7 @@ fn key_source(from: &ApiKey) -> String {
         ApiKey::Value(_) => "the configuration file".to_owned(),
         ApiKey::Env(name) => format!("variable {name}"),
         ApiKey::File(path) => format!("file {}", path.display()),
+        ApiKey::Lookup(lookup) => lookup.place.to_string(),
         ApiKey::Command(words) => format!("command {}", words.first().map_or("", String::as_str)),
     }
 }

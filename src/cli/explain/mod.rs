@@ -34,9 +34,10 @@ use explanation::Explanation;
 use parse::{Data, Shape};
 
 use crate::{
-    config::Config,
+    config::{ApiKey, Config},
     credentials::Sources,
     proxy::{self, Budget, Prepared, Shared, SharedError},
+    secret::Secret,
 };
 
 /// The request cannot be explained.
@@ -162,6 +163,14 @@ fn prepare(
     config.guard.token = None;
     for stage in &mut config.stages {
         stage.credentials.login_command = None;
+        match &mut stage.api_key {
+            // Nobody is asked as somebody who does not exist.
+            Some(key @ ApiKey::Lookup(_)) if wanted.examples => {
+                *key = ApiKey::Value(Secret::new("an-example-of-an-API-key"));
+            }
+            Some(ApiKey::Lookup(lookup)) => lookup.credentials = stage.credentials.clone(),
+            _ => {}
+        }
     }
     let config = Arc::new(config);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -7,7 +7,7 @@ use http::HeaderValue;
 use super::At;
 use crate::{
     config::{
-        ApiKey, Route,
+        ApiKey, Credentials, KeptIn, Lookup, Route, Stage,
         error::{Kind, Mistake},
         resolve::Resolver,
         settings::{RouteLayer, StageSettings},
@@ -30,8 +30,14 @@ impl Resolver<'_> {
             }
             return None;
         }
-        let (sources, conflict) =
-            sources(key.env.clone(), key.file.clone(), key.command.clone(), key.value.clone());
+        let own = sources(key.env.clone(), key.file.clone(), key.command.clone(), key.value.clone());
+        let kept = [
+            ("id", key.id.clone().map(KeptIn::ApiGateway)),
+            ("secret", key.secret.as_deref().map(secret)),
+            ("parameter", key.parameter.clone().map(KeptIn::ParameterStore)),
+        ];
+        let kept = kept.into_iter().filter_map(|(name, place)| Some((name, lookup(place?))));
+        let (sources, conflict) = only_one(own.into_iter().chain(kept).collect());
         if let Some((name, mistake)) = conflict {
             self.report_in(Kind::Conflict, at, &format!("api_key.{name}"), mistake);
         }
@@ -94,18 +100,49 @@ impl Resolver<'_> {
 /// A source that was named, by the name of its setting.
 type Named = (&'static str, ApiKey);
 
-/// The sources of a secret that are named; with several, the second's name and what is wrong.
+/// `name#json-key`: no name and no ARN of a secret holds a `#` (Secrets Manager, CreateSecret).
+fn secret(written: &str) -> KeptIn {
+    match written.split_once('#') {
+        Some((name, part)) => KeptIn::SecretsManager(name.to_owned(), Some(part.to_owned())),
+        None => KeptIn::SecretsManager(written.to_owned(), None),
+    }
+}
+
+/// Whose credentials ask for it is known once the stage is: [`ask_as_the_stage`].
+fn lookup(place: KeptIn) -> ApiKey {
+    ApiKey::Lookup(Box::new(Lookup { place, credentials: Credentials::default(), region: None }))
+}
+
+/// Says as whom and in which region a key that AWS keeps is asked for.
+pub(super) fn ask_as_the_stage(stage: &mut Stage) {
+    let Some(ApiKey::Lookup(lookup)) = &mut stage.api_key else { return };
+    let name = match &lookup.place {
+        KeptIn::ApiGateway(_) => "",
+        KeptIn::SecretsManager(name, _) | KeptIn::ParameterStore(name) => name,
+    };
+    // arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE
+    let of_arn = name.strip_prefix("arn:").and_then(|rest| rest.split(':').nth(2));
+    let region = of_arn.unwrap_or(&stage.region);
+    lookup.region = (!region.is_empty()).then(|| region.to_owned());
+    lookup.credentials = stage.credentials.clone();
+}
+
+/// The sources of a secret that are named, all kinds that keys and tokens share.
 pub(in crate::config) fn sources(
     env: Option<String>,
     file: Option<PathBuf>,
     command: Option<CommandLine>,
     value: Option<Secret>,
-) -> (Vec<Named>, Option<(&'static str, Mistake)>) {
+) -> Vec<Named> {
     let env = env.map(|name| ("env", ApiKey::Env(name)));
     let file = file.map(|path| ("file", ApiKey::File(path)));
     let command = command.map(|command| ("command", ApiKey::Command(command.0)));
     let value = value.map(|secret| ("value", ApiKey::Value(secret)));
-    let sources: Vec<_> = [env, file, command, value].into_iter().flatten().collect();
+    [env, file, command, value].into_iter().flatten().collect()
+}
+
+/// All of them; with several, the second's name and what is wrong.
+pub(in crate::config) fn only_one(sources: Vec<Named>) -> (Vec<Named>, Option<(&'static str, Mistake)>) {
     let names: Vec<&str> = sources.iter().map(|(name, _)| *name).collect();
     let conflict = names.get(1).map(|second| {
         let what = format!("{} exclude each other", names.join(" and "));
@@ -125,6 +162,33 @@ pub(in crate::config) fn wrong_reference(source: &ApiKey) -> Option<Mistake> {
             (!good).then(|| Mistake::new("this is not the name of an environment variable"))
         }
         ApiKey::File(path) => path.as_os_str().is_empty().then(|| Mistake::new("the path is empty")),
+        ApiKey::Lookup(lookup) => {
+            let good = match &lookup.place {
+                // What GetApiKey takes; a key's value has capitals, or is longer.
+                KeptIn::ApiGateway(id) => {
+                    (1..=20).contains(&id.len())
+                        && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+                }
+                KeptIn::SecretsManager(name, part) => is_name(name) && part.as_deref() != Some(""),
+                KeptIn::ParameterStore(name) => is_name(name),
+            };
+            let mistake = match &lookup.place {
+                KeptIn::ApiGateway(_) => Mistake::new("this is not the id of an API key").fix(
+                    "it has about ten small letters and digits: `aws apigateway get-api-keys` lists them",
+                ),
+                KeptIn::SecretsManager(..) => Mistake::new("this is not the name of a secret").fix(
+                    "write \"orders/api-key\", its ARN, or \"orders#api-key\" for a part of a JSON object",
+                ),
+                KeptIn::ParameterStore(_) => Mistake::new("this is not the name of a parameter")
+                    .fix("write \"/orders/api-key\", or its ARN"),
+            };
+            (!good).then_some(mistake)
+        }
         ApiKey::Command(_) | ApiKey::Value(_) => None,
     }
+}
+
+/// What names and ARNs of secrets (CreateSecret) and parameters (PutParameter, and `:VERSION`) are made of.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_+=.@-:".contains(&b))
 }

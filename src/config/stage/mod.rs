@@ -69,6 +69,7 @@ impl Resolver<'_> {
         }
         let mut stages: Vec<Stage> = written.into_iter().map(|(_, stage)| stage).collect();
         share_identities(&mut stages);
+        stages.iter_mut().for_each(access::ask_as_the_stage);
         stages
     }
 

@@ -48,6 +48,8 @@ pub struct Stack {
     pub api_id: String,
     /// The API key.
     pub api_key: String,
+    /// What it is found by.
+    pub api_key_id: String,
     /// Where it was deployed, and what must be signed for.
     pub region: String,
     /// May invoke the three routes and assume the role.
