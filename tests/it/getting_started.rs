@@ -123,7 +123,7 @@ fn every_command_of_the_page_does_what_the_page_says() {
         }
     }
     assert!(commands >= 5, "{commands}: the page's blocks are others now");
-    assert_eq!(answers, 1, "a verified answer");
+    assert_eq!(answers, 3, "three routes, three verified answers");
     let (running, _) = proxy.expect("the page starts the proxy");
     running.signal("TERM");
 
