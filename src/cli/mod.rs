@@ -10,6 +10,7 @@ pub mod explain;
 mod greeting;
 mod hardening;
 pub mod health;
+pub mod init;
 mod link;
 pub mod man;
 mod notify;
@@ -100,15 +101,24 @@ pub enum Command {
     )]
     Stack(stack::StackArgs),
 
-    /// Print a shell's completion script
+    /// Write a configuration file from what AWS knows of an API: URL, routes, API key
     #[command(
         display_order = 4,
+        after_help = "Examples:\n  countersign init --stack AuthAPIStack\n  countersign init \
+                      https://abc123.execute-api.us-west-2.amazonaws.com/prod --profile dev\n  countersign init --api-id \
+                      abc123 --stage prod --yes"
+    )]
+    Init(init::InitArgs),
+
+    /// Print a shell's completion script
+    #[command(
+        display_order = 5,
         after_help = "Example:\n  countersign completions bash > ~/.local/share/bash-completion/completions/countersign"
     )]
     Completions(CompletionsArgs),
 
     /// Print the man page, or write the pages of all commands into a directory
-    #[command(display_order = 5, after_help = "Example:\n  countersign man ~/.local/share/man/man1")]
+    #[command(display_order = 6, after_help = "Example:\n  countersign man ~/.local/share/man/man1")]
     Man(ManArgs),
 }
 

@@ -453,6 +453,7 @@ fn no_canary_comes_out_of_what_explains_the_program() {
         &["run", "--help"],
         &["demo", "--help"],
         &["health", "--help"],
+        &["init", "--help"],
         &["stack", "--help"],
         &["stack", "deploy", "--help"],
         &["completions", "--help"],

@@ -9,6 +9,7 @@
 //! | `corpus` | raw requests of `tests/corpus` are refused or made harmless, over both protocols |
 //! | `instruments` | the tests' own tools tell the truth: origin, clients, outside verifiers, third-party gateway |
 //! | `keys` | an API key that AWS keeps: looked up at the start, again when the gateway refuses it, and what is said when it cannot be |
+//! | `init` | a configuration file from what AWS knows of an API; it serves, and overwrites nothing unasked |
 //! | `ministack` | a third-party gateway lets in whom it should through the proxy, and its refusals come back unchanged |
 //! | `vectors` | AWS's published SigV4 test suite and our own vectors come out right at each stage |
 //! | `headers` | request headers: hop by hop, owned, signed; none is invented |
@@ -90,6 +91,7 @@ mod greeting;
 mod guarding;
 mod headers;
 mod healing;
+mod init;
 mod inspecting;
 mod inspecting_api;
 mod inspector_page;

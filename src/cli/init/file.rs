@@ -1,0 +1,122 @@
+//! The configuration file: its text, what would change in the one that is there, and writing it whole or not at all.
+
+use std::{fmt::Write as _, fs, io::Write as _, path::Path};
+
+use super::{Found, InitError, routes::Rule};
+use crate::{
+    cli::{self, Command},
+    config::{self, Auth},
+};
+
+/// The file's text.
+pub(super) fn text(found: &Found) -> String {
+    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let mut out = String::from(
+        "# Made by `countersign init`, and yours to change. docs/configuration.md explains every setting.\n\n[[stage]]\n",
+    );
+    let mut line = |name: &str, value: String| {
+        writeln!(out, "{name} = {value}").expect("a String takes everything that is written to it");
+    };
+    line("name", quoted(&found.name));
+    line("url", quoted(&found.url));
+    if let Some(region) = &found.region {
+        line("region", quoted(region));
+    }
+    if let Some(profile) = &found.profile {
+        line("profile", quoted(profile));
+    }
+    if let Some(role) = &found.role {
+        line("role", format!("{{ arn = {} }}", quoted(role)));
+    }
+    match &found.key {
+        Some(id) => line("api_key", format!("{{ id = {} }}", quoted(id))),
+        None if found.rules.iter().any(|rule| rule.auth.keyed()) => {
+            line("api_key", format!("{{ env = {} }}", quoted(config::API_KEY_VARIABLE)));
+        }
+        None => {}
+    }
+    let rule = |Rule { path, auth }: &Rule| {
+        format!("  {{ path = {}, auth = {} }},\n", quoted(path), quoted(auth_name(*auth)))
+    };
+    if !found.rules.is_empty() {
+        line("route", format!("[\n{}]", found.rules.iter().map(rule).collect::<String>()));
+    }
+    out
+}
+
+pub(super) const fn auth_name(auth: Auth) -> &'static str {
+    match auth {
+        Auth::None => "none",
+        Auth::ApiKey => "api-key",
+        Auth::Iam => "iam",
+        Auth::IamAndApiKey => "iam+api-key",
+    }
+}
+
+/// The lines that go and come, with the others between them.
+pub(super) fn changes(before: &str, after: &str) -> Vec<(char, String)> {
+    let (old, new): (Vec<&str>, Vec<&str>) = (before.lines().collect(), after.lines().collect());
+    // The longest common part of what is left of both, from each place on.
+    let mut common = vec![vec![0_usize; new.len() + 1]; old.len() + 1];
+    for (i, line) in old.iter().enumerate().rev() {
+        for (j, other) in new.iter().enumerate().rev() {
+            common[i][j] = match line == other {
+                true => common[i + 1][j + 1] + 1,
+                false => common[i + 1][j].max(common[i][j + 1]),
+            };
+        }
+    }
+    let (mut i, mut j, mut out) = (0, 0, Vec::new());
+    while i < old.len() || j < new.len() {
+        let same = i < old.len() && j < new.len() && old[i] == new[j];
+        let goes = i < old.len() && (j == new.len() || common[i + 1][j] >= common[i][j + 1]);
+        let (sign, line) = match (same, goes) {
+            (true, _) => (' ', old[i]),
+            (false, true) => ('-', old[i]),
+            (false, false) => ('+', new[j]),
+        };
+        i += usize::from(sign != '+');
+        j += usize::from(sign != '-');
+        out.push((sign, line.to_owned()));
+    }
+    out
+}
+
+/// Writes the text beside the file, has it read as `run` would, and only then puts it in the file's place.
+pub(super) fn write(path: &Path, text: &str) -> Result<(), InitError> {
+    let failed = |source| InitError::File { path: path.to_owned(), source };
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".countersign-")
+        .suffix(".toml")
+        .tempfile_in(directory)
+        .map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    let line = ["countersign".into(), "--config".into(), file.path().as_os_str().to_owned()];
+    if let Ok(Command::Run(given)) = cli::parse(line, [])
+        && let Err(error) = config::load(&given)
+    {
+        return Err(InitError::Unusable { mistakes: error.render(false) });
+    }
+    // What stands there keeps its mode; a new one holds no secret.
+    let mode = fs::metadata(path).map(|there| there.permissions());
+    #[cfg(unix)]
+    let mode = mode.unwrap_or_else(|_| std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    file.as_file().set_permissions(mode).map_err(failed)?;
+    file.persist(path).map(drop).map_err(|error| failed(error.error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::changes;
+
+    #[test]
+    fn what_changes_stands_among_what_stays() {
+        let shown: String = changes("a\nb\nc\n", "a\nx\nc\nd\n")
+            .iter()
+            .map(|(sign, line)| format!("{sign}{line} "))
+            .collect();
+        assert_eq!(shown, " a -b +x  c +d ");
+        assert!(changes("a\n", "a\n").iter().all(|(sign, _)| *sign == ' '));
+    }
+}

@@ -1,0 +1,242 @@
+//! Which API and which stage: from a stack, from ids, from a URL, or from whatever the account has.
+
+use super::{InitArgs, InitError, ask};
+use crate::{
+    aws::{Account, apigateway, apigatewayv2, cloudformation},
+    config::StageUrl,
+};
+
+/// What API Gateway calls the stage of an HTTP API that has no path.
+const NO_PATH: &str = "$default";
+
+/// A stage that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub url: String,
+    pub api: String,
+    pub stage: String,
+    /// Whether it is an HTTP API, once that is known.
+    pub http: Option<bool>,
+    /// As its owner calls the API.
+    pub name: Option<String>,
+    /// The keys of the stack that it is of.
+    pub keys: Vec<String>,
+}
+
+/// API id, region and stage that a URL of API Gateway's own tells.
+pub(super) fn told(url: &str) -> Option<(String, Option<String>, String)> {
+    let url: StageUrl = url.parse().ok()?;
+    let mut labels = url.host.split('.');
+    let id = labels.next()?;
+    // `ID-vpce-…` is the API by an interface endpoint; `vpce-…` and `d-…` name no API.
+    let id = id.split_once("-vpce-").map_or(id, |(id, _)| id);
+    if labels.next() != Some("execute-api") || id.contains('-') {
+        return None;
+    }
+    let region = labels.next().filter(|label| *label != "localhost").map(str::to_owned);
+    let stage = url.path.split('/').nth(1).filter(|stage| !stage.is_empty()).unwrap_or(NO_PATH);
+    Some((id.to_owned(), region, stage.to_owned()))
+}
+
+/// The one stage that the arguments mean.
+pub(super) async fn place(args: &InitArgs, account: &Account) -> Result<Place, InitError> {
+    let ask = !args.yes;
+    if let Some(url) = &args.url {
+        return by_url(args, url);
+    }
+    let found = match (&args.stack, &args.api_id) {
+        (Some(stack), _) => of_stack(args, account, stack).await?,
+        (None, Some(id)) => of_api(args, account, id).await?,
+        (None, None) => everywhere(args, account).await?,
+    };
+    let region = account.region();
+    let found = found.into_iter().map(|place| {
+        let name = place.name.as_deref().map(|name| format!("  ({name})")).unwrap_or_default();
+        (format!("{}{name}", place.url), place)
+    });
+    let one = ask::one_of("stage that fits", "--api-id ID --stage NAME", found.collect(), ask)?;
+    one.ok_or_else(|| InitError::NoStage { region: region.to_owned() })
+}
+
+fn by_url(args: &InitArgs, url: &str) -> Result<Place, InitError> {
+    let (api, _, stage) = match (&args.api_id, told(url)) {
+        // A custom domain's mapping decides which stage it is; the path need not say.
+        (Some(id), told) => {
+            let stage = args.stage.clone().or_else(|| told.map(|(.., stage)| stage));
+            (id.clone(), None, stage.unwrap_or_else(|| NO_PATH.to_owned()))
+        }
+        (None, Some(told)) => told,
+        (None, None) => return Err(InitError::NoApi { url: url.to_owned() }),
+    };
+    let stage = args.stage.clone().unwrap_or(stage);
+    Ok(Place { url: url.to_owned(), api, stage, http: None, name: None, keys: Vec::new() })
+}
+
+async fn of_stack(args: &InitArgs, account: &Account, name: &str) -> Result<Vec<Place>, InitError> {
+    let Some(stack) = cloudformation::stack(account, name).await? else {
+        return Err(InitError::NoStack { name: name.to_owned(), region: account.region().to_owned() });
+    };
+    let resources = cloudformation::resources(account, name).await?;
+    let of_kind = |kind: &'static str| {
+        resources
+            .iter()
+            .filter(move |resource| resource.kind == kind)
+            .filter_map(|one| one.physical_id.clone())
+    };
+    let keys: Vec<String> = of_kind("AWS::ApiGateway::ApiKey").collect();
+    let mut found: Vec<Place> = Vec::new();
+    for output in &stack.outputs {
+        if let Some((api, _, stage)) = told(&output.value) {
+            let url = output.value.trim_end_matches('/').to_owned();
+            found.push(Place {
+                url,
+                api,
+                stage,
+                http: None,
+                name: Some(output.key.clone()),
+                keys: Vec::new(),
+            });
+        }
+    }
+    // A stack need not give out a URL.
+    if found.is_empty() {
+        for id in of_kind("AWS::ApiGateway::RestApi").chain(of_kind("AWS::ApiGatewayV2::Api")) {
+            found.extend(of_api(args, account, &id).await?);
+        }
+    }
+    let wanted = |value: &str, given: &Option<String>| given.as_deref().is_none_or(|given| given == value);
+    found.retain(|place| wanted(&place.stage, &args.stage) && wanted(&place.api, &args.api_id));
+    // Two outputs may lead to one stage: its URL, and that of a route of it.
+    found.sort_by_key(|place| (place.api.clone(), place.stage.clone(), place.url.len()));
+    found.dedup_by(|a, b| (&a.api, &a.stage) == (&b.api, &b.stage));
+    for place in &mut found {
+        place.keys.clone_from(&keys);
+        let path = if place.stage == NO_PATH { String::new() } else { format!("/{}", place.stage) };
+        if let Some(end) =
+            place.url.find("://").and_then(|at| place.url[at + 3..].find('/').map(|path| at + 3 + path))
+        {
+            place.url.truncate(end);
+        }
+        place.url.push_str(&path);
+    }
+    Ok(found)
+}
+
+async fn of_api(args: &InitArgs, account: &Account, id: &str) -> Result<Vec<Place>, InitError> {
+    let (http, name, stages) = if let Some(api) = apigateway::api(account, id).await? {
+        (false, api.name, apigateway::stages(account, id).await?)
+    } else if let Some(api) = apigatewayv2::api(account, id).await? {
+        (true, api.name, apigatewayv2::stages(account, id).await?)
+    } else {
+        return Err(InitError::NoSuchApi { id: id.to_owned(), region: account.region().to_owned() });
+    };
+    let stages = stages.into_iter().filter(|stage| args.stage.as_ref().is_none_or(|wanted| wanted == stage));
+    Ok(stages.map(|stage| at(account, id, stage, http, &name)).collect())
+}
+
+async fn everywhere(args: &InitArgs, account: &Account) -> Result<Vec<Place>, InitError> {
+    let mut found = Vec::new();
+    let rest = apigateway::apis(account).await?.into_iter().map(|api| (api.id, api.name, false));
+    let http = apigatewayv2::apis(account).await?.into_iter().filter(|api| api.protocol == "HTTP");
+    for (id, name, is_http) in rest.chain(http.map(|api| (api.id, api.name, true))) {
+        let stages = match is_http {
+            false => apigateway::stages(account, &id).await?,
+            true => apigatewayv2::stages(account, &id).await?,
+        };
+        let stages =
+            stages.into_iter().filter(|stage| args.stage.as_ref().is_none_or(|wanted| wanted == stage));
+        found.extend(stages.map(|stage| at(account, &id, stage, is_http, &name)));
+    }
+    Ok(found)
+}
+
+/// A stage at the name that API Gateway gives every API.
+fn at(account: &Account, id: &str, stage: String, http: bool, name: &str) -> Place {
+    let region = account.region();
+    let suffix = match region {
+        region if region.starts_with("cn-") => "amazonaws.com.cn",
+        region if region.starts_with("eusc-") => "amazonaws.eu",
+        _ => "amazonaws.com",
+    };
+    let path = if stage == NO_PATH { String::new() } else { format!("/{stage}") };
+    Place {
+        url: format!("https://{id}.execute-api.{region}.{suffix}{path}"),
+        api: id.to_owned(),
+        stage,
+        http: Some(http),
+        name: Some(name.to_owned()).filter(|name| !name.is_empty()),
+        keys: Vec::new(),
+    }
+}
+
+/// Whether it is an HTTP API.
+pub(super) async fn is_http(account: &Account, place: &Place) -> Result<bool, InitError> {
+    if let Some(known) = place.http {
+        return Ok(known);
+    }
+    if apigateway::api(account, &place.api).await?.is_some() {
+        return Ok(false);
+    }
+    match apigatewayv2::api(account, &place.api).await? {
+        Some(_) => Ok(true),
+        None => Err(InitError::NoSuchApi { id: place.api.clone(), region: account.region().to_owned() }),
+    }
+}
+
+/// The key that opens the stage: of its stack, or of its usage plans.
+pub(super) async fn key(
+    args: &InitArgs,
+    account: &Account,
+    place: &Place,
+) -> Result<Option<String>, InitError> {
+    if let Some(id) = &args.api_key_id {
+        return Ok(Some(id.clone()));
+    }
+    let mut keys: Vec<(String, String)> = place.keys.iter().map(|id| (id.clone(), id.clone())).collect();
+    if keys.is_empty() {
+        let stage = (place.api.clone(), place.stage.clone());
+        for plan in apigateway::usage_plans(account).await? {
+            if plan.stages.contains(&stage) {
+                let of_plan = apigateway::usage_plan_keys(account, &plan.id).await?;
+                let shown = |(id, name): (String, String)| (format!("{id}  ({name}, of {})", plan.name), id);
+                keys.extend(of_plan.into_iter().map(shown));
+            }
+        }
+        keys.dedup_by(|a, b| a.1 == b.1);
+    }
+    ask::one_of("API key that opens the stage", "--api-key-id ID", keys, !args.yes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+
+    #[test]
+    fn a_urls_host_tells_the_api_and_its_path_the_stage() {
+        let of = |url: &str| told(url);
+        let all = |api: &str, region: Option<&str>, stage: &str| {
+            Some((api.to_owned(), region.map(str::to_owned), stage.to_owned()))
+        };
+        assert_eq!(
+            of("https://a1b2.execute-api.us-west-2.amazonaws.com/prod/"),
+            all("a1b2", Some("us-west-2"), "prod")
+        );
+        assert_eq!(
+            of("https://a1b2-vpce-0f1e.execute-api.eu-central-1.amazonaws.com/x/y"),
+            all("a1b2", Some("eu-central-1"), "x")
+        );
+        assert_eq!(
+            of("https://a1b2.execute-api.cn-north-1.amazonaws.com.cn"),
+            all("a1b2", Some("cn-north-1"), "$default")
+        );
+        assert_eq!(of("http://a1b2.execute-api.localhost:4566/prod"), all("a1b2", None, "prod"));
+        for other in [
+            "https://api.example.com/prod",
+            "https://d-a1b2.execute-api.us-west-2.amazonaws.com",
+            "a stack's name",
+            "https://abc.lambda-url.us-west-2.on.aws",
+        ] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! `countersign init` writes a file with which the proxy serves: from a stack, from ids, from a URL, of REST and HTTP APIs;
+//! and overwrites nothing unasked. Against ministack, which keeps the APIs and then judges what the proxy sends.
+
+use std::{fs, process::Stdio};
+
+use crate::support::{
+    TempDir,
+    client::{Ask, Via},
+    ministack::{Ministack, User},
+    process::{Ended, Launch, Running},
+    python::environment,
+    root,
+};
+
+const ROUTES: &str = r#"route = [
+  { path = "/auth/api-key", auth = "api-key" },
+  { path = "/auth/iam-sigv4", auth = "iam" },
+  { path = "/auth/iam-sigv4-and-api-key", auth = "iam+api-key" },
+]
+"#;
+
+/// What the file of these ends in.
+const HTTP_ROUTES: &str = r#"route = [
+  { path = "/orders", auth = "iam" },
+  { path = "/orders/{id}", auth = "iam" },
+  { path = "/public/{proxy+}", auth = "none" },
+  { path = "/status", auth = "none" },
+]
+"#;
+
+/// `countersign init` with these arguments, asking ministack.
+fn init(ministack: &Ministack, user: &User, arguments: &[&str]) -> Launch {
+    let launch = Launch::arguments(["init"])
+        .keys(&user.access_key, &user.secret)
+        .variable("AWS_REGION", "us-west-2")
+        .variable("AWS_ENDPOINT_URL", &format!("http://{}", ministack.address()));
+    arguments.iter().fold(launch, |launch, argument| launch.argument(argument))
+}
+
+fn ended(launch: Launch, code: i32) -> Ended {
+    let ended = launch.run();
+    assert_eq!(ended.code, Some(code), "{ended:?}");
+    ended
+}
+
+/// Runs it on a terminal and answers.
+fn typed(launch: Launch, text: &str) -> Ended {
+    let script = root().join("tests/python/on_terminal.py");
+    let wrapper = [environment("verify", "python"), script].map(|path| path.display().to_string());
+    let launch = launch.variable("TERM", "xterm").variable("NO_COLOR", "1").wrapped(&wrapper);
+    let mut running = Running::spawn(launch.command().stdin(Stdio::piped()));
+    running.type_in(text);
+    running.end()
+}
+
+#[test]
+fn what_is_written_serves_and_nothing_is_overwritten_unasked() {
+    let ministack = Ministack::start();
+    let stack = ministack.deploy();
+    let root = User { access_key: "test".to_owned(), secret: "test".to_owned() };
+    let directory = TempDir::new();
+    let path = directory.path().join("countersign.toml");
+    let file = path.to_str().expect("the directory's name is UTF-8");
+    let run = |arguments: &[&str], code| ended(init(&ministack, &root, arguments), code);
+
+    // By URL: the file is written, and is all that the proxy needs.
+    let by_url = [stack.url.as_str(), "--output", file];
+    let made = run(&by_url, 0);
+    assert_eq!(
+        made.out,
+        format!("{file} is written: {}, 3 routes\nStart the proxy: countersign --config {file}\n", stack.url)
+    );
+    assert!(made.err.is_empty() && !made.out.contains('\x1b'), "{made:?}");
+    let head =
+        "# Made by `countersign init`, and yours to change. docs/configuration.md explains every setting.\n";
+    let of = |url: &str, region: &str| {
+        let (id, key) = (&stack.api_id, &stack.api_key_id);
+        format!(
+            "{head}\n[[stage]]\nname = \"{id}\"\nurl = \"{url}\"\n{region}api_key = {{ id = \"{key}\" }}\n{ROUTES}"
+        )
+    };
+    let expected = of(&stack.url, "region = \"us-west-2\"\n");
+    assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+    let endpoint = format!("http://{}", ministack.address());
+    let proxy = Launch::arguments(["run", "--config", file, "--listen=127.0.0.1:0", "--admin=off"])
+        .keys("test", "test")
+        .variable("AWS_ENDPOINT_URL", &endpoint)
+        .variable("COUNTERSIGN_CONNECT_TO", &ministack.address().to_string())
+        .start();
+    for route in ["/auth/api-key", "/auth/iam-sigv4", "/auth/iam-sigv4-and-api-key"] {
+        let answer = Via::Http1.exchange(proxy.address(), &Ask::new("GET", route)).unwrap();
+        assert_eq!(answer.status, 200, "{route}: {}", answer.text());
+    }
+    assert!(run(&by_url, 0).out.contains("is so already"));
+
+    // The other ways lead to the same, under the name that AWS itself would serve.
+    let aws = format!("https://{}.execute-api.us-west-2.amazonaws.com/prod", stack.api_id);
+    for arguments in [
+        &["--stack", "AuthAPIStack", "--output", "-"][..],
+        &["--api-id", &stack.api_id, "--stage", "prod", "-o", "-"],
+        &["--yes", "-o", "-"],
+    ] {
+        assert_eq!(run(arguments, 0).out, of(&aws, ""), "{arguments:?}");
+    }
+
+    // What is there stays, unless somebody says yes.
+    let own = expected.replace("auth = \"iam\" }", "auth = \"none\" }");
+    fs::write(&path, &own).unwrap();
+    let kept = run(&by_url, 1);
+    assert!(
+        kept.err.contains("\n-   { path = \"/auth/iam-sigv4\", auth = \"none\" },\n+   { path ="),
+        "{kept:?}"
+    );
+    assert!(kept.err.contains("--yes"), "{kept:?}");
+    for (answer, code, then) in [("n\n", 1, &own), ("y\n", 0, &expected)] {
+        let ended = typed(init(&ministack, &root, &by_url), answer);
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        assert_eq!(&fs::read_to_string(&path).unwrap(), then, "{answer}");
+    }
+    fs::write(&path, &own).unwrap();
+    run(&[stack.url.as_str(), "--yes", "-o", file], 0);
+    assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+
+    // An HTTP API; and now several fit.
+    let http: serde_json::Value = serde_json::from_str(&ministack.script("http")).unwrap();
+    let id = http["api_id"].as_str().unwrap();
+    let made = run(&["--api-id", id, "-o", "-"], 0).out;
+    assert_eq!(
+        made,
+        format!(
+            "{head}\n[[stage]]\nname = \"{id}\"\nurl = \"https://{id}.execute-api.us-west-2.amazonaws.com\"\n{HTTP_ROUTES}"
+        )
+    );
+    for arguments in [&["-o", "-"][..], &["--yes", "-o", "-"]] {
+        let several = run(arguments, 1);
+        for part in ["more than one stage", &aws, id, "--api-id"] {
+            assert!(several.err.contains(part), "{part}: {several:?}");
+        }
+    }
+    let picked = typed(init(&ministack, &root, &["-o", "-"]), "1\n");
+    assert!(picked.out.contains("Which one? [1-2] ") && picked.out.contains("[[stage]]"), "{picked:?}");
+
+    // What scripts read; no command shows the key itself.
+    let told = run(&["--stack", "AuthAPIStack", "--json", "-o", "-"], 0);
+    let json: serde_json::Value = serde_json::from_str(&told.out).unwrap();
+    assert_eq!((&json["url"], &json["routes"][1]["auth"]), (&aws.as_str().into(), &"iam".into()), "{told:?}");
+    assert_eq!(json["api_key_id"], stack.api_key_id.as_str());
+    assert!(![made, told.out, told.err, picked.out].iter().any(|text| text.contains(&stack.api_key)));
+
+    // What is not there, or not allowed, is told with what to do.
+    let stranger = ended(init(&ministack, &stack.stranger, &by_url), 1);
+    assert!(stranger.err.contains("apigateway:GET"), "{stranger:?}");
+    for (arguments, part) in [
+        (&["--stack", "Nothing"][..], "there is no stack Nothing in us-west-2"),
+        (&["--api-id", "abc123"], "there is no API abc123 in us-west-2"),
+        (&["https://api.example.com/v1"], "does not say which API it leads to"),
+        (&["api.example.com"], "is not a URL"),
+    ] {
+        let failed = run(arguments, 1);
+        assert!(failed.err.contains(part), "{failed:?}");
+    }
+}
