@@ -11,6 +11,8 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY benches benches
+# The template of `countersign stack`, which is built in.
+COPY config/cloudformation.yaml config/cloudformation.yaml
 RUN cargo build --locked --release --bin countersign
 
 # Bookworm's glibc, as in the stage above, and the certificates of public authorities. The program needs no more.

@@ -40,6 +40,42 @@ fn what_is_copied_is_there_and_not_ignored() {
     }
 }
 
+/// What `include_str!` and `include_bytes!` name outside of `src` is needed to build.
+#[test]
+fn what_is_built_in_is_copied() {
+    let copied = all("COPY").join(" ");
+    let mut folders = vec![root().join("src")];
+    let mut found = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            // Modules of tests are no part of the program.
+            if path.is_dir() {
+                folders.extend(Some(path).filter(|path| !path.ends_with("tests")));
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            let program = text.split("#[cfg(test)]").next().unwrap();
+            let named =
+                ["include_str!(\"", "include_bytes!(\""].iter().flat_map(|word| program.split(word).skip(1));
+            for rest in named {
+                let file = folder.join(rest.split('"').next().unwrap()).canonicalize().unwrap();
+                let Ok(outside) = file.strip_prefix(root().canonicalize().unwrap()) else { continue };
+                if !outside.starts_with("src") {
+                    found += 1;
+                    assert!(
+                        copied.contains(&outside.display().to_string()),
+                        "{}: {}",
+                        path.display(),
+                        outside.display()
+                    );
+                }
+            }
+        }
+    }
+    assert!(found > 0, "the template of `stack` is built in");
+}
+
 #[test]
 fn the_toolchain_is_the_repositorys() {
     let toolchain = fs::read_to_string(root().join("rust-toolchain.toml")).unwrap();

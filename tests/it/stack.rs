@@ -110,7 +110,11 @@ fn from_no_stack_to_one_and_back_to_none() {
         "CREATE_IN_PROGRESS AuthAPIStack (AWS::CloudFormation::Stack)",
     ];
     assert_eq!(lines[..2], first);
-    assert_eq!(lines.last(), Some(&"CREATE_COMPLETE AuthAPIStack (AWS::CloudFormation::Stack)"));
+    let last = [
+        "CREATE_COMPLETE AuthAPIStack (AWS::CloudFormation::Stack)",
+        "next: countersign init --stack AuthAPIStack",
+    ];
+    assert_eq!(lines[lines.len() - 2..], last);
     assert_eq!(lines.iter().filter(|line| line.starts_with("CREATE_COMPLETE ")).count(), 14, "{made:?}");
     assert!(!made.err.contains('\x1b') && !made.out.contains('\x1b'), "plain where nobody watches: {made:?}");
 

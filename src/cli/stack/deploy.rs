@@ -56,7 +56,12 @@ pub(super) async fn run(args: &DeployArgs) -> Result<(), StackError> {
         return Err(StackError::NoStack { name: args.name.clone(), region });
     };
     if status::is_right(&rest.status) {
-        return render::deployed(args, stack, &region, changed);
+        render::deployed(args, stack, &region, changed)?;
+        let has_stage = stack.outputs.iter().any(|output| output.value.contains(".execute-api."));
+        if has_stage && !args.json {
+            say(&format!("next: countersign init --stack {}", args.name))?;
+        }
+        return Ok(());
     }
     if args.json {
         render::failed(&args.name, &rest.status, &rest.failures, &region)?;
