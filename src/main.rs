@@ -37,6 +37,13 @@ fn main() -> ExitCode {
                 ExitCode::from(2)
             }
         },
+        Command::Request(given, wanted) => match config::load(&given) {
+            Ok(config) => finish(cli::request::run(config, &wanted)),
+            Err(mistakes) => {
+                eprint!("{}", mistakes.render(in_colour()));
+                ExitCode::from(2)
+            }
+        },
         Command::Demo(args) => finish(cli::demo::run(&args)),
         Command::Health(args) => finish(cli::health::run(&args)),
         Command::Completions(args) => written(cli::completions::write(args.shell, &mut io::stdout())),

@@ -4,6 +4,7 @@
 //! Its arguments are the settings' own (see [`config`]); the other commands' are defined here. One file a
 //! command holds what it does.
 
+mod asked;
 pub mod completions;
 pub mod demo;
 pub mod explain;
@@ -14,6 +15,7 @@ mod link;
 pub mod man;
 mod notify;
 mod reload;
+pub mod request;
 pub mod run;
 
 pub use hardening::harden;
@@ -69,6 +71,17 @@ Examples:
   countersign explain GET /orders/42 --against refused.json
   countersign explain GET /orders/42 --curl | sh";
 
+const REQUEST_EXAMPLES: &str = "\
+The request goes through the proxy's own steps with the settings and credentials of `run`, and is sent once. The answer's
+body goes to standard output, what is to be said to standard error. The exit code is 0 for any answer, 1 without one, and
+22 for a status of 400 or above with --fail-with-body.
+
+Examples:
+  countersign request GET '/orders?limit=2' https://abc123.execute-api.us-west-2.amazonaws.com/prod
+  countersign request POST /orders -d @order.json -H 'content-type: application/json' -i --config orders.toml
+  countersign request GET /orders/42 --fail-with-body -o order.json
+  countersign request GET /orders --repeat 100";
+
 /// A command and its arguments.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -79,6 +92,10 @@ pub enum Command {
     /// Show what would be signed and sent. Its arguments are the request and the settings.
     #[command(skip)]
     Explain(Box<Given>, Box<explain::Wanted>),
+
+    /// Send one request, signed. Its arguments are the request and the settings.
+    #[command(skip)]
+    Request(Box<Given>, Box<request::Wanted>),
 
     /// Show it working: a gateway that verifies, the proxy before it, and six requests. Needs no AWS account
     #[command(display_order = 1, after_help = "Example:\n  countersign demo --keep --listen 127.0.0.1:8080")]
@@ -159,6 +176,9 @@ fn wait(text: &str) -> Result<Duration, Mistake> {
     text.parse::<Wait>().map(|wait| wait.0)
 }
 
+/// The commands beside `run` that take the settings.
+const TAKE_SETTINGS: [&str; 2] = ["explain", "request"];
+
 /// The whole command line as clap knows it.
 #[must_use]
 pub fn command() -> clap::Command {
@@ -173,7 +193,13 @@ pub fn command() -> clap::Command {
         .after_help(EXPLAIN_EXAMPLES)
         .display_order(2);
     let explain = explain::with_args(config::with_args(explain));
-    Root::command().subcommand(config::with_args(run)).subcommand(explain)
+    let request = clap::Command::new("request")
+        .about("Send one request, signed, and write the answer; like curl")
+        .override_usage("countersign request METHOD PATH [STAGE_URL] [OPTIONS]")
+        .after_help(REQUEST_EXAMPLES)
+        .display_order(2);
+    let request = request::with_args(config::with_args(request));
+    Root::command().subcommand(config::with_args(run)).subcommand(explain).subcommand(request)
 }
 
 /// Reads a command line, its first argument being the program's name, and the environment.
@@ -195,11 +221,16 @@ pub fn parse(
         let environment: Vec<_> = environment.into_iter().collect();
         return Ok(Command::Run(Box::new(Given::new(&matches, bad, &environment)?)));
     }
-    if arguments.get(1).is_some_and(|first| first == "explain") {
-        let (matches, bad) = config::parse_tolerantly(command(), &arguments, Some("explain"))?;
+    if let Some(first) = arguments.get(1).and_then(|first| first.to_str())
+        && TAKE_SETTINGS.contains(&first)
+    {
+        let (matches, bad) = config::parse_tolerantly(command(), &arguments, Some(first))?;
         let environment: Vec<_> = environment.into_iter().collect();
-        let given = Given::new(&matches, bad, &environment)?;
-        return Ok(Command::Explain(Box::new(given), Box::new(explain::Wanted::new(&matches))));
+        let given = Box::new(Given::new(&matches, bad, &environment)?);
+        return Ok(match first {
+            "explain" => Command::Explain(given, Box::new(explain::Wanted::new(&matches))),
+            _ => Command::Request(given, Box::new(request::Wanted::new(&matches))),
+        });
     }
     Root::from_arg_matches(&command().try_get_matches_from(arguments)?).map(|root| root.command)
 }

@@ -51,6 +51,7 @@
 //! | `tracing` | spans reach a collector, join the client's trace, and hold no secret |
 //! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
 //! | `explaining` | `explain` says what the proxy does: AWS's vectors, botocore and the proxy itself agree; what a refusal differs in |
+//! | `request` | `request` sends one signed request and writes its answer, with curl's exit codes |
 //! | `refusals` | every refusal is provoked, and documented |
 //!
 //! `support` is what they share: it starts programs, plays the stage and the client, and speaks with the verifiers.
@@ -102,6 +103,7 @@ mod reach;
 mod refusals;
 mod reload;
 mod renewal;
+mod request;
 mod resources;
 mod responses;
 mod secrets;
