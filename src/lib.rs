@@ -13,6 +13,7 @@
 //! | [`diagnosis`] | why a gateway refused, and what to do: pure |
 //! | [`sigv4`] | canonical request, string to sign, signature: pure |
 //! | [`credentials`] | where the identity and the API key come from, and how they stay fresh |
+//! | [`aws`] | the control plane: stacks, APIs, keys, who is asking |
 //! | [`upstream`] | the way to a stage: dialling, TLS, kept connections |
 //! | [`admin`] | health and metrics on a listener of their own |
 //! | [`telemetry`] | one line a request, metrics, and diagnostics without secrets |
@@ -25,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod aws;
 pub mod callers;
 pub mod cli;
 pub mod coarse;

@@ -14,6 +14,7 @@ pub mod health;
 mod link;
 pub mod man;
 mod notify;
+pub mod output;
 mod reload;
 pub mod request;
 pub mod run;

@@ -23,7 +23,9 @@
 //! | `watch.rs`, `environment.rs` | files that change, variables that name them |
 //! | `problem.rs`, `diagnose.rs` | what is wrong, in words that hold no secret |
 //! | `api_key.rs` | the API key, and the token for callers |
+//! | `account.rs` | AWS's control plane with the same sources |
 
+mod account;
 mod api_key;
 mod clock;
 mod command;
@@ -56,6 +58,7 @@ use tokio::{
 };
 
 pub use self::{
+    account::account,
     api_key::CurrentKey,
     clock::Clock,
     current::{Current, Identity},

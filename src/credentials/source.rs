@@ -100,14 +100,49 @@ impl Source {
     ///
     /// What is wrong and how to mend it.
     pub async fn load(&mut self) -> Result<Identity, Problem> {
-        let Given(credentials, name) = match self.wanted.role.clone() {
-            None => self.base().await?,
+        let Given(credentials, name) = self.given().await?;
+        Identity::new(&credentials, &name)
+    }
+
+    /// As [`Self::load`], for the SDK's own calls.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong and how to mend it.
+    pub async fn credentials(&mut self) -> Result<Credentials, Problem> {
+        self.given().await.map(|Given(credentials, _)| credentials)
+    }
+
+    async fn given(&mut self) -> Result<Given, Problem> {
+        match self.wanted.role.clone() {
+            None => self.base().await,
             Some(role) => {
                 let Given(base, over) = self.base().await?;
-                self.assume(&role, base, &over).await?
+                self.assume(&role, base, &over).await
             }
-        };
-        Identity::new(&credentials, &name)
+        }
+    }
+
+    /// What the profile's chain ends in, once the profile has been read.
+    pub fn base_kind(&self) -> Option<&Base> {
+        self.survey.as_ref().map(|survey| &survey.base.1)
+    }
+
+    /// The region that profile and environment say, the profile read for it if it was not yet.
+    ///
+    /// # Errors
+    ///
+    /// The AWS configuration files cannot be read.
+    pub async fn region_told(&mut self) -> Result<Option<String>, Problem> {
+        if let Some(region) = self.region_if_told() {
+            return Ok(Some(region));
+        }
+        if self.survey.is_none() {
+            // Not kept: credentials that came from elsewhere are not the profile's.
+            let survey = Survey::read(&self.environment, self.wanted.profile.as_deref()).await?;
+            return Ok(survey.region);
+        }
+        Ok(None)
     }
 
     async fn base(&mut self) -> Result<Given, Problem> {
@@ -280,12 +315,16 @@ impl Source {
     /// The region for the SDK's own calls. A profile that is named in the configuration brings its own; otherwise the
     /// environment comes first, as in every AWS tool.
     fn region(&self) -> Region {
+        Region::new(self.region_if_told().unwrap_or_else(|| "us-east-1".to_owned()))
+    }
+
+    fn region_if_told(&self) -> Option<String> {
         let profile = self.survey.as_ref().and_then(|survey| survey.region.clone());
         let environment = self.environment.region();
         let (first, second) =
             if self.wanted.profile.is_some() { (profile, environment) } else { (environment, profile) };
         let fallback = Some(self.wanted.fallback_region.clone()).filter(|region| !region.is_empty());
-        Region::new(first.or(second).or(fallback).unwrap_or_else(|| "us-east-1".to_owned()))
+        first.or(second).or(fallback)
     }
 
     /// Nothing in the whole chain.
