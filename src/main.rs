@@ -12,7 +12,7 @@ use std::{
 
 use countersign::{
     cli::{self, Command},
-    config,
+    config::{self, Config, Given},
 };
 
 fn main() -> ExitCode {
@@ -23,27 +23,14 @@ fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     match command {
-        Command::Run(given) => match config::load(&given) {
-            Ok(config) => finish(cli::run::run(*given, config)),
-            Err(mistakes) => {
-                eprint!("{}", mistakes.render(in_colour()));
-                ExitCode::from(2)
-            }
+        Command::Run(given) => configured(&given.clone(), |config| finish(cli::run::run(*given, config))),
+        Command::Explain(given, wanted) => configured(&given, |config| finish(cli::explain::run(config, &wanted))),
+        Command::Request(given, wanted) => configured(&given, |config| finish(cli::request::run(config, &wanted))),
+        Command::Check(given, wanted) => match config::load(&given) {
+            Err(mistakes) if wanted.json => finish(cli::check::mistakes(&mistakes)),
+            loaded => with(loaded, |config| finish(cli::check::run(config, &wanted))),
         },
-        Command::Explain(given, wanted) => match config::load(&given) {
-            Ok(config) => finish(cli::explain::run(config, &wanted)),
-            Err(mistakes) => {
-                eprint!("{}", mistakes.render(in_colour()));
-                ExitCode::from(2)
-            }
-        },
-        Command::Request(given, wanted) => match config::load(&given) {
-            Ok(config) => finish(cli::request::run(config, &wanted)),
-            Err(mistakes) => {
-                eprint!("{}", mistakes.render(in_colour()));
-                ExitCode::from(2)
-            }
-        },
+        Command::Policy(given, wanted) => configured(&given, |config| finish(cli::policy::run(&config, &wanted))),
         Command::Demo(args) => finish(cli::demo::run(&args)),
         Command::Health(args) => finish(cli::health::run(&args)),
         Command::Completions(args) => written(cli::completions::write(args.shell, &mut io::stdout())),
@@ -51,6 +38,21 @@ fn main() -> ExitCode {
             Some(dir) => cli::man::write_all(dir),
             None => cli::man::write(&mut io::stdout()),
         }),
+    }
+}
+
+/// With the configuration, or with all that is wrong with it.
+fn configured(given: &Given, then: impl FnOnce(Config) -> ExitCode) -> ExitCode {
+    with(config::load(given), then)
+}
+
+fn with(loaded: Result<Config, config::Error>, then: impl FnOnce(Config) -> ExitCode) -> ExitCode {
+    match loaded {
+        Ok(config) => then(config),
+        Err(mistakes) => {
+            eprint!("{}", mistakes.render(in_colour()));
+            ExitCode::from(2)
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! command holds what it does.
 
 mod asked;
+pub mod check;
 pub mod completions;
 pub mod demo;
 pub mod explain;
@@ -15,6 +16,7 @@ mod link;
 pub mod man;
 mod notify;
 pub mod output;
+pub mod policy;
 mod reload;
 pub mod request;
 pub mod run;
@@ -83,6 +85,27 @@ Examples:
   countersign request GET /orders/42 --fail-with-body -o order.json
   countersign request GET /orders --repeat 100";
 
+const CHECK_EXAMPLES: &str = "\
+Looks at configuration, file modes, credentials, API key, clock, DNS, TLS, and asks each stage: routes whose path has no
+variable by GET, with what they ask for, and with less, which they have to refuse. Each finding is ok, warn or fail, with
+what to do. The exit code is 0 when nothing fails, 1 otherwise, 2 for a wrong configuration.
+
+Examples:
+  countersign check https://abc123.execute-api.us-west-2.amazonaws.com/prod
+  countersign check --config orders.toml --probe 'GET /orders/1' --json
+  countersign check --config orders.toml --try 'DELETE /orders/1'
+  countersign check --config orders.toml --no-probe --timeout 5s";
+
+const POLICY_EXAMPLES: &str = "\
+The policy allows execute-api:Invoke for what the settings of `run` have signed, or for what a log tells of, and nothing
+else. It goes to standard output, notes to standard error. Only STS is asked, for the account; with --account nobody is.
+
+Examples:
+  countersign policy https://abc123.execute-api.us-west-2.amazonaws.com/prod
+  countersign policy --config orders.toml --account 111122223333 --format terraform > policy.tf
+  countersign policy --config orders.toml --from-log access.log
+  countersign policy https://api.example.com --region us-west-2 --api abc123/prod";
+
 /// A command and its arguments.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -97,6 +120,14 @@ pub enum Command {
     /// Send one request, signed. Its arguments are the request and the settings.
     #[command(skip)]
     Request(Box<Given>, Box<request::Wanted>),
+
+    /// See whether all is there that `run` needs. Its arguments are its own and the settings.
+    #[command(skip)]
+    Check(Box<Given>, Box<check::Wanted>),
+
+    /// Write the least policy that the signer needs. Its arguments are its own and the settings.
+    #[command(skip)]
+    Policy(Box<Given>, Box<policy::Wanted>),
 
     /// Show it working: a gateway that verifies, the proxy before it, and six requests. Needs no AWS account
     #[command(display_order = 1, after_help = "Example:\n  countersign demo --keep --listen 127.0.0.1:8080")]
@@ -178,7 +209,7 @@ fn wait(text: &str) -> Result<Duration, Mistake> {
 }
 
 /// The commands beside `run` that take the settings.
-const TAKE_SETTINGS: [&str; 2] = ["explain", "request"];
+const TAKE_SETTINGS: [&str; 4] = ["explain", "request", "check", "policy"];
 
 /// The whole command line as clap knows it.
 #[must_use]
@@ -200,7 +231,19 @@ pub fn command() -> clap::Command {
         .after_help(REQUEST_EXAMPLES)
         .display_order(2);
     let request = request::with_args(config::with_args(request));
-    Root::command().subcommand(config::with_args(run)).subcommand(explain).subcommand(request)
+    let check = clap::Command::new("check")
+        .about("Look whether all is there that a run needs, and whether the stages answer as configured")
+        .override_usage("countersign check [STAGE_URL] [OPTIONS]")
+        .after_help(CHECK_EXAMPLES)
+        .display_order(2);
+    let check = check::with_args(config::with_args(check));
+    let policy = clap::Command::new("policy")
+        .about("Write the least IAM policy for the configured routes, or for the traffic in a log")
+        .override_usage("countersign policy [STAGE_URL] [OPTIONS]")
+        .after_help(POLICY_EXAMPLES)
+        .display_order(2);
+    let policy = policy::with_args(config::with_args(policy));
+    Root::command().subcommands([config::with_args(run), explain, request, check, policy])
 }
 
 /// Reads a command line, its first argument being the program's name, and the environment.
@@ -230,7 +273,9 @@ pub fn parse(
         let given = Box::new(Given::new(&matches, bad, &environment)?);
         return Ok(match first {
             "explain" => Command::Explain(given, Box::new(explain::Wanted::new(&matches))),
-            _ => Command::Request(given, Box::new(request::Wanted::new(&matches))),
+            "request" => Command::Request(given, Box::new(request::Wanted::new(&matches))),
+            "check" => Command::Check(given, Box::new(check::Wanted::new(&matches))),
+            _ => Command::Policy(given, Box::new(policy::Wanted::new(&matches))),
         });
     }
     Root::from_arg_matches(&command().try_get_matches_from(arguments)?).map(|root| root.command)

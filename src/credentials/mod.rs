@@ -171,12 +171,6 @@ impl Sources {
         Login::new(words, flight)
     }
 
-    /// The HTTPS client of the SDK's own calls.
-    #[must_use]
-    pub fn http_client(&self) -> SharedHttpClient {
-        self.http.clone()
-    }
-
     /// Every source that was started, with its name. Two that differ in what the name does not tell share one.
     pub fn all(&self) -> Vec<(String, Arc<Current>)> {
         let identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);

@@ -72,7 +72,7 @@ pub use live::Live;
 pub use prepare::{Came, Prepared, Refused, prepare, send};
 pub use record::{AnswerOut, Caller, Incoming};
 pub use refusal::{Code, Fault, Refusal, reference};
-pub use rules::{NotLent, auth_of, is_lent};
+pub use rules::{NotLent, auth_of, is_lent, route_of};
 pub use sanitize::OWN_COOKIE;
 pub use stage::{Budget, Shared, SharedError};
 pub use token::CallerToken;

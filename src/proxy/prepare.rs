@@ -115,7 +115,10 @@ async fn through<T>(
         let incoming = Incoming { request, caller: Rc::clone(&caller), fragment: false };
         steps.borrow_mut().call(incoming)
     });
-    let served = server::conn::http1::Builder::new().serve_connection(TokioIo::new(far), service);
+    let served = server::conn::http1::Builder::new()
+        // So that a date is the stage's own.
+        .auto_date_header(false)
+        .serve_connection(TokioIo::new(far), service);
     let asked = async {
         let (mut sender, connection) = client::conn::http1::handshake(TokioIo::new(near)).await?;
         // The connection ends when the sender is dropped, after the answer.

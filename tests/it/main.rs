@@ -52,6 +52,8 @@
 //! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
 //! | `explaining` | `explain` says what the proxy does: AWS's vectors, botocore and the proxy itself agree; what a refusal differs in |
 //! | `request` | `request` sends one signed request and writes its answer, with curl's exit codes |
+//! | `checking` | `check` finds what is there, what is not and what does not fit, and asks only what is harmless |
+//! | `policy` | `policy` writes the least that IAM has to allow, and a third-party IAM lets in with it whom it should |
 //! | `refusals` | every refusal is provoked, and documented |
 //!
 //! `support` is what they share: it starts programs, plays the stage and the client, and speaks with the verifiers.
@@ -71,6 +73,7 @@ mod architecture;
 mod bodies;
 mod browser;
 mod canary;
+mod checking;
 mod clients;
 mod container;
 mod cookies;
@@ -97,6 +100,7 @@ mod logs;
 mod metrics;
 mod ministack;
 mod pages;
+mod policy;
 mod process;
 mod rates;
 mod reach;

@@ -110,7 +110,7 @@ fn rfc3339(text: &str) -> Option<SystemTime> {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use super::{Data, data, field, target, time};
+    use super::time;
 
     #[test]
     fn times() {

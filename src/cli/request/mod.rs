@@ -24,6 +24,7 @@ use std::{
 use bytes::Bytes;
 use tokio::task::LocalSet;
 
+pub(super) use answer::{beginning, texts};
 pub use parse::Wanted;
 pub(super) use parse::with_args;
 
