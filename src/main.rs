@@ -24,13 +24,19 @@ fn main() -> ExitCode {
     };
     match command {
         Command::Run(given) => configured(&given.clone(), |config| finish(cli::run::run(*given, config))),
-        Command::Explain(given, wanted) => configured(&given, |config| finish(cli::explain::run(config, &wanted))),
-        Command::Request(given, wanted) => configured(&given, |config| finish(cli::request::run(config, &wanted))),
+        Command::Explain(given, wanted) => {
+            configured(&given, |config| finish(cli::explain::run(config, &wanted)))
+        }
+        Command::Request(given, wanted) => {
+            configured(&given, |config| finish(cli::request::run(config, &wanted)))
+        }
         Command::Check(given, wanted) => match config::load(&given) {
             Err(mistakes) if wanted.json => finish(cli::check::mistakes(&mistakes)),
             loaded => with(loaded, |config| finish(cli::check::run(config, &wanted))),
         },
-        Command::Policy(given, wanted) => configured(&given, |config| finish(cli::policy::run(&config, &wanted))),
+        Command::Policy(given, wanted) => {
+            configured(&given, |config| finish(cli::policy::run(&config, &wanted)))
+        }
         Command::Demo(args) => finish(cli::demo::run(&args)),
         Command::Health(args) => finish(cli::health::run(&args)),
         Command::Completions(args) => written(cli::completions::write(args.shell, &mut io::stdout())),

@@ -62,7 +62,8 @@ pub async fn addresses(
     // As the dialler does it.
     let host = if host.ends_with(".localhost") { "localhost" } else { host };
     let asked = time::timeout(timeouts.connect, lookup_host((host, port))).await;
-    let mut found: Vec<_> = asked.map_err(|_| io::ErrorKind::TimedOut)??.map(|address| address.ip()).collect();
+    let mut found: Vec<_> =
+        asked.map_err(|_| io::ErrorKind::TimedOut)??.map(|address| address.ip()).collect();
     found.sort_unstable();
     found.dedup();
     Ok(found)
@@ -105,7 +106,9 @@ fn days(
 ) -> Result<u32, RootError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let store = Arc::new(roots.store(ca_bundle)?);
-    let Ok(verifier) = WebPkiServerVerifier::builder_with_provider(store, provider).build() else { return Ok(0) };
+    let Ok(verifier) = WebPkiServerVerifier::builder_with_provider(store, provider).build() else {
+        return Ok(0);
+    };
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let holds = |days: u32| {
         let then = UnixTime::since_unix_epoch(now + DAY * days);

@@ -46,7 +46,8 @@ fn check(launch: &Launch, arguments: &[&str]) -> Ended {
 /// By `check`: status and what it says.
 fn found(launch: &Launch, arguments: &[&str]) -> (Option<i32>, Value) {
     let ended = check(launch, &[&["--json"], arguments].concat());
-    let document: Value = serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
+    let document: Value =
+        serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
     assert_eq!(document["version"], env!("CARGO_PKG_VERSION"));
     (ended.code, document)
 }
@@ -98,7 +99,7 @@ fn all_that_is_well_is_told() {
     assert_eq!(code, Some(0));
     let orders: Vec<_> =
         document["checks"].as_array().unwrap().iter().filter(|one| one["stage"] == "orders").collect();
-    assert_eq!(orders.len(), 10, "{document:#}");
+    assert_eq!(orders.len(), 11, "{document:#}");
     assert_eq!((&document["status"], &of(&document, "config")["stage"]), (&json!("warn"), &Value::Null));
 }
 
@@ -112,7 +113,9 @@ fn what_a_stage_says_otherwise_is_named() {
     assert_found(&document, "GET /auth/iam-sigv4-and-api-key", "fail", "403 with signature and API key");
 
     // Rules that ask for more than the stage does, and for less.
-    let rules = RULES.replace("auth = \"iam\" ", "auth = \"iam+api-key\" ").replace("auth = \"api-key\"", "auth = \"none\"");
+    let rules = RULES
+        .replace("auth = \"iam\" ", "auth = \"iam+api-key\" ")
+        .replace("auth = \"api-key\"", "auth = \"none\"");
     let (_stage, launch) = scene(&rules, None);
     let (code, document) = found(&launch, &[]);
     assert_eq!(code, Some(1));
@@ -192,7 +195,10 @@ fn only_what_is_harmless_is_asked() {
         (code, document, asked)
     };
     let (code, document, all) = asked(&[]);
-    assert_eq!((code, all), (Some(0), ["GET /prod", "GET /prod/plain", "GET /prod/plain signed"].map(str::to_owned).to_vec()));
+    assert_eq!(
+        (code, all),
+        (Some(0), ["GET /prod", "GET /prod/plain", "GET /prod/plain signed"].map(str::to_owned).to_vec())
+    );
     assert_found(&document, "routes", "ok", "not asked: /act, /items/{id}");
 
     let (code, document, all) = asked(&["--probe", "POST /m/act", "--probe", "GET /m/items/7?a=b"]);
@@ -232,14 +238,21 @@ fn tries_are_judged_and_not_sent() {
         "ok    GET /orders/1  passes to orders https://{NAME}/prod/orders/1, auth = \"iam+api-key\"\n\
          ok    GET /free?a=b  passes to orders https://{NAME}/prod/free, auth = \"none\"\n\nall is well\n"
     );
-    assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (Some(0), expected.as_str(), ""), "{ended:?}");
-    let (code, document) = found(&launch, &["--try", "DELETE /orders/1", "--try", "GET /%73ecret", "--try", "GET /a/../b"]);
+    assert_eq!(
+        (ended.code, ended.out.as_str(), ended.err.as_str()),
+        (Some(0), expected.as_str(), ""),
+        "{ended:?}"
+    );
+    let (code, document) =
+        found(&launch, &["--try", "DELETE /orders/1", "--try", "GET /%73ecret", "--try", "GET /a/../b"]);
     assert_eq!(code, Some(1));
     assert_found(&document, "DELETE /orders/1", "fail", "Take read_only out");
     assert_found(&document, "GET /%73ecret", "fail", "stage.deny names it");
     assert_found(&document, "GET /a/../b", "fail", "dot-segment");
     assert_eq!(origin.take().len(), 0);
-    for arguments in [&["--try", "GET"][..], &["--try", "/x"], &["--try", "GET /x", "--no-probe"], &["--timeout", "soon"]] {
+    for arguments in
+        [&["--try", "GET"][..], &["--try", "/x"], &["--try", "GET /x", "--no-probe"], &["--timeout", "soon"]]
+    {
         let ended = check(&launch, arguments);
         assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{arguments:?} {ended:?}");
     }
@@ -315,7 +328,35 @@ fn aws_says_whose_the_credentials_are() {
     assert_found(&document, "identity", "ok", "user/stranger");
     assert_found(&document, "GET /auth/iam-sigv4", "fail", "403 with the signature");
     assert_found(&document, "GET /auth/api-key", "ok", "200");
-    println!("{document:#}");
+    assert_found(&document, "iam", "ok", "may not have a policy simulated");
+
+    // Who may ask is told what IAM says.
+    let arn = format!("arn:aws:execute-api:{}:000000000000:{}/prod/GET/auth/", stack.region, stack.api_id);
+    ministack.allow_stranger(
+        &json!({ "Version": "2012-10-17", "Statement": [
+            { "Effect": "Allow", "Action": "iam:SimulatePrincipalPolicy", "Resource": "*" },
+            { "Effect": "Allow", "Action": "execute-api:Invoke", "Resource": format!("{arn}iam-sigv4") },
+        ]})
+        .to_string(),
+    );
+    let allow = |path: &str| {
+        let url = stack.url.as_str();
+        let config = format!(
+            "[[stage]]\nname = \"orders\"\nurl = \"{url}\"\nregion = \"{}\"\nconnect_to = \"{}\"\nallow = [\"GET {path}\"]",
+            stack.region,
+            ministack.address()
+        );
+        Launch::config(&config)
+            .keys(&stack.stranger.access_key, &stack.stranger.secret)
+            .variable("AWS_ENDPOINT_URL", &format!("http://{}", ministack.address()))
+    };
+    let (code, document) = found(&allow("/auth/iam-sigv4"), &[]);
+    assert_eq!(code, Some(0), "{document:#}");
+    assert_found(&document, "iam", "ok", "allow execute-api:Invoke");
+    let (code, document) = found(&allow("/auth/other"), &[]);
+    assert_eq!(code, Some(0), "{document:#}");
+    assert_found(&document, "iam", "warn", &format!("do not allow {arn}other"));
+    assert_found(&document, "iam", "warn", "countersign policy");
 
     let (code, document) = found(&launch(&stack.caller).variable("AWS_ACCESS_KEY_ID", "AKIAUNKNOWN"), &[]);
     assert_eq!(code, Some(1));

@@ -46,7 +46,8 @@ fn document(ended: &Ended) -> Value {
 
 fn resources(ended: &Ended) -> Vec<String> {
     let document = document(ended);
-    let all = document["Statement"].as_array().unwrap().iter().flat_map(|one| one["Resource"].as_array().unwrap());
+    let all =
+        document["Statement"].as_array().unwrap().iter().flat_map(|one| one["Resource"].as_array().unwrap());
     all.map(|resource| resource.as_str().unwrap().to_owned()).collect()
 }
 
@@ -60,14 +61,22 @@ fn each_format_is_written_as_it_was() {
         ("cdk", include_str!("policy/expected.ts")),
     ] {
         let ended = policy(&launch, &[&account[..], &["--format", format]].concat());
-        assert_eq!((ended.code, ended.out.as_str()), (Some(0), expected), "{format}:\n{}\n{}", ended.out, ended.err);
+        assert_eq!(
+            (ended.code, ended.out.as_str()),
+            (Some(0), expected),
+            "{format}:\n{}\n{}",
+            ended.out,
+            ended.err
+        );
         assert_eq!(
             ended.err,
             "note: stage stock-cn: what deny names is held back by the proxy alone, where the policy allows more around it\n"
         );
     }
     // TypeScript without types is a module that node reads.
-    let file = launch.home().write("policy.mjs", &policy(&launch, &[&account[..], &["--format", "cdk"]].concat()).out);
+    let file = launch
+        .home()
+        .write("policy.mjs", &policy(&launch, &[&account[..], &["--format", "cdk"]].concat()).out);
     let mut node = python::tool("node");
     node.arg("--check").arg(file);
     python::run(&mut node);
@@ -82,18 +91,31 @@ fn what_it_cannot_know_it_asks_for() {
     assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{ended:?}");
     assert!(ended.err.contains("does not tell which API") && ended.err.contains("--api"), "{ended:?}");
     let arn = "arn:aws:execute-api:us-west-2:111122223333:abc123/$default/*/v1/*";
-    assert_eq!(resources(&policy(&launch, &["--account", "111122223333", "--api", "abc123/$default/v1"])), [arn]);
+    assert_eq!(
+        resources(&policy(&launch, &["--account", "111122223333", "--api", "abc123/$default/v1"])),
+        [arn]
+    );
 
     let ended = policy(&launch, &["--api", "abc123/prod"]);
     assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{ended:?}");
     assert!(ended.err.contains("whose account") && ended.err.contains("--account"), "{ended:?}");
 
-    for arguments in [&["--account", "1111-2222-3333"][..], &["--format", "yaml"], &["--api", "abc123"], &["--workers", "many"]] {
+    for arguments in [
+        &["--account", "1111-2222-3333"][..],
+        &["--format", "yaml"],
+        &["--api", "abc123"],
+        &["--workers", "many"],
+    ] {
         let ended = policy(&launch, arguments);
         assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{arguments:?} {ended:?}");
     }
 
-    let launch = Launch::arguments(["run", "https://abc123.execute-api.us-west-2.amazonaws.com/prod", "--route", "/*=none"]);
+    let launch = Launch::arguments([
+        "run",
+        "https://abc123.execute-api.us-west-2.amazonaws.com/prod",
+        "--route",
+        "/*=none",
+    ]);
     let ended = policy(&launch, &["--account", "111122223333"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.err.contains("nothing is signed"), "{ended:?}");
@@ -131,7 +153,7 @@ fn what_was_called_is_allowed_and_nothing_else() {
     let ended = policy(&launch, &["--account", "111122223333", "--from-log", file]);
     let arn = |what: &str| format!("arn:aws:execute-api:us-west-2:111122223333:abc123/prod/{what}");
     assert_eq!(resources(&ended), [arn("GET/${*}"), arn("GET/items/*"), arn("POST/a/b")]);
-    assert!(ended.err.contains("left out: GET /m/denied") && ended.err.contains("escapes") , "{ended:?}");
+    assert!(ended.err.contains("left out: GET /m/denied") && ended.err.contains("escapes"), "{ended:?}");
     assert!(!ended.err.contains("/m/secret"), "{ended:?}");
 
     // As a terminal shows them.
@@ -195,7 +217,12 @@ fn iam_lets_in_with_it_whom_it_refused() {
     );
     ministack.allow_stranger(&written.out);
     assert_eq!((status(signed), status(both)), (200, 403));
-    let written = policy(&launch("route = [{ path = \"/auth/*\", auth = \"iam+api-key\" }, { path = \"/*\", auth = \"none\" }]"), &[]);
+    let written = policy(
+        &launch(
+            "route = [{ path = \"/auth/*\", auth = \"iam+api-key\" }, { path = \"/*\", auth = \"none\" }]",
+        ),
+        &[],
+    );
     ministack.allow_stranger(&written.out);
     assert_eq!((status(signed), status(both)), (200, 200));
     ministack.allow_stranger("");

@@ -28,20 +28,35 @@ fn it_is_signed_and_the_answer_comes_as_it_is() {
     let file = home.join("answer");
     let ended = launch.instead(
         "request",
-        &["POST", "/orders?b=2", "-d", "@order.json", "-H", "content-type: application/json", "-o", file.to_str().unwrap()],
+        &[
+            "POST",
+            "/orders?b=2",
+            "-d",
+            "@order.json",
+            "-H",
+            "content-type: application/json",
+            "-o",
+            file.to_str().unwrap(),
+        ],
     );
     assert_code(&ended, 0);
     assert_eq!((ended.out.as_str(), ended.err.as_str()), ("", ""));
     assert_eq!(fs::read(file).unwrap(), b"\xff\x00got {\"a\":1}");
     let sent = origin.next();
     assert_signed(&sent);
-    assert_eq!((sent.method(), sent.target(), &sent.body[..]), ("POST", &b"/prod/orders?b=2"[..], &b"{\"a\":1}"[..]));
+    assert_eq!(
+        (sent.method(), sent.target(), &sent.body[..]),
+        ("POST", &b"/prod/orders?b=2"[..], &b"{\"a\":1}"[..])
+    );
     assert_eq!(sent.head.one("x-api-key"), Some(API_KEY));
     assert_eq!(sent.head.one("content-type"), Some("application/json"));
 
     let ended = launch.instead("request", &["GET", "/orders", "--json"]);
     let told: Value = serde_json::from_str(&ended.out).unwrap();
-    assert_eq!((&told["status"], &told["reason"], &told["body"]), (&json!(201), &json!("Created"), &Value::Null));
+    assert_eq!(
+        (&told["status"], &told["reason"], &told["body"]),
+        (&json!(201), &json!("Created"), &Value::Null)
+    );
     assert_eq!(told["body_base64"], "/wBnb3Qg");
     assert!(told["headers"].as_array().unwrap().contains(&json!(["x-of-stage", "a"])), "{told}");
 }
@@ -80,7 +95,13 @@ fn the_exit_code_is_curls() {
     assert!(ended.err.contains("not-lent") && ended.err.contains("stage.deny names it"), "{ended:?}");
     assert_eq!(origin.take().len(), 0);
 
-    for arguments in [&["GET"][..], &["GET", "orders"], &["GET", "/", "--no-such"], &["GET", "/", "--repeat", "0"], &["GET", "/", "--workers", "many"]] {
+    for arguments in [
+        &["GET"][..],
+        &["GET", "orders"],
+        &["GET", "/", "--no-such"],
+        &["GET", "/", "--repeat", "0"],
+        &["GET", "/", "--workers", "many"],
+    ] {
         assert_code(&launch.instead("request", arguments), 2);
     }
     let ended = launch.instead("request", &["POST", "/", "-d", "@absent"]);

@@ -72,7 +72,8 @@ pub(super) fn key(check: &str, from: &ApiKey, key: &CurrentKey) -> Finding {
     match (key.load().is_some(), key.problem()) {
         (true, None) => Finding::ok(check, format!("present, from {source}")),
         (true, Some(problem)) => {
-            Finding::warn(check, format!("present, and no newer one: {}", problem.message())).fix(problem.hint())
+            Finding::warn(check, format!("present, and no newer one: {}", problem.message()))
+                .fix(problem.hint())
         }
         (false, Some(problem)) => Finding::fail(check, problem.message()).fix(problem.hint()),
         (false, None) => {
@@ -86,7 +87,8 @@ pub(super) fn key(check: &str, from: &ApiKey, key: &CurrentKey) -> Finding {
 async fn whose(wanted: &Credentials, stage: &Stage, report: &Report) {
     let asked = time::timeout(PATIENCE, async {
         let account = credentials::account(wanted, Some(&stage.region)).await.map_err(|problem| {
-            Finding::warn("identity", format!("cannot be asked for: {}", problem.message())).fix(problem.hint())
+            Finding::warn("identity", format!("cannot be asked for: {}", problem.message()))
+                .fix(problem.hint())
         })?;
         let caller = aws::sts::caller(&account).await.map_err(|problem| match problem.cause() {
             // Signed requests would be refused as well.
@@ -101,7 +103,8 @@ async fn whose(wanted: &Credentials, stage: &Stage, report: &Report) {
         Ok(Err(finding)) => return report.add(finding),
         Err(_) => {
             let finding = Finding::warn("identity", "STS does not answer in time");
-            return report.add(finding.fix("requests need no STS; a private network may have an endpoint of its own"));
+            return report
+                .add(finding.fix("requests need no STS; a private network may have an endpoint of its own"));
         }
     };
     report.add(Finding::ok("identity", caller.arn.clone()));
@@ -164,7 +167,10 @@ mod tests {
     fn whose_policies_decide() {
         for (arn, expected) in [
             ("arn:aws:iam::111122223333:user/team/ann", Some("arn:aws:iam::111122223333:user/team/ann")),
-            ("arn:aws-cn:sts::111122223333:assumed-role/orders/me@x", Some("arn:aws-cn:iam::111122223333:role/orders")),
+            (
+                "arn:aws-cn:sts::111122223333:assumed-role/orders/me@x",
+                Some("arn:aws-cn:iam::111122223333:role/orders"),
+            ),
             ("arn:aws:iam::111122223333:root", None),
             ("arn:aws:sts::111122223333:federated-user/ann", None),
             ("nothing", None),

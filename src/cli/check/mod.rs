@@ -18,13 +18,7 @@ mod report;
 mod tries;
 mod way;
 
-use std::{
-    cell::RefCell,
-    io,
-    process::ExitCode,
-    rc::Rc,
-    sync::Arc,
-};
+use std::{cell::RefCell, io, process::ExitCode, rc::Rc, sync::Arc};
 
 use tokio::{task::LocalSet, time};
 
@@ -62,9 +56,8 @@ pub fn run(config: Config, wanted: &Wanted) -> Result<ExitCode, CheckError> {
     let report = Rc::new(Report::default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if wanted.tries.is_empty() {
-        let checking = all(unguarded(config), wanted, &report);
-        let local = LocalSet::new();
-        if let Ok(done) = local.block_on(&runtime, time::timeout(wanted.timeout, checking)) {
+        let checking = async { time::timeout(wanted.timeout, all(unguarded(config), wanted, &report)).await };
+        if let Ok(done) = LocalSet::new().block_on(&runtime, checking) {
             done?;
         } else {
             let limit = humantime::format_duration(wanted.timeout);
@@ -136,7 +129,8 @@ async fn all(
 
 /// What this machine alone tells.
 fn own(config: &Config, has_token: bool, report: &Report) {
-    let from = config.file.as_ref().map_or("flags and variables".to_owned(), |file| file.display().to_string());
+    let from =
+        config.file.as_ref().map_or("flags and variables".to_owned(), |file| file.display().to_string());
     let stages = match config.stages.len() {
         1 => "1 stage".to_owned(),
         more => format!("{more} stages"),
@@ -150,7 +144,9 @@ fn own(config: &Config, has_token: bool, report: &Report) {
         report.add(Finding::ok("file modes", "nobody else reads secrets or writes the configuration"));
     }
     for (setting, address) in config.remote().filter(|_| !has_token) {
-        let what = format!("{setting} {address}: whoever reaches it uses the credentials, and no token is asked for");
+        let what = format!(
+            "{setting} {address}: whoever reaches it uses the credentials, and no token is asked for"
+        );
         report.add(Finding::warn("listen", what).fix("set guard.token, or listen on 127.0.0.1"));
     }
 }
@@ -167,7 +163,8 @@ impl Lines<'_> {
     /// One that puts this in, whatever the rules say, and `None` one that also lends everything: it carries nothing of
     /// value. Connections are kept within each.
     fn with(&self, auth: Option<Auth>) -> Result<Rc<Shared>, CheckError> {
-        let known = self.made.borrow().iter().find(|(made, _)| *made == auth).map(|(_, line)| Rc::clone(line));
+        let known =
+            self.made.borrow().iter().find(|(made, _)| *made == auth).map(|(_, line)| Rc::clone(line));
         if let Some(line) = known {
             return Ok(line);
         }

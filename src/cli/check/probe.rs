@@ -92,7 +92,9 @@ async fn one(lines: &Lines<'_>, ask: &Ask, auth: Auth) -> Result<Finding, CheckE
     let answer = match sent(lines, ask, auth).await? {
         Ok(answer) => answer,
         Err(refused) => {
-            return Ok(Finding::fail(&check, format!("{}: {}", refused.code, refused.message)).fix(refused.hint));
+            return Ok(
+                Finding::fail(&check, format!("{}: {}", refused.code, refused.message)).fix(refused.hint)
+            );
         }
     };
     let status = answer.status().as_u16();
@@ -101,11 +103,14 @@ async fn one(lines: &Lines<'_>, ask: &Ask, auth: Auth) -> Result<Finding, CheckE
         return refused(lines, ask, auth, &answer, &check).await;
     }
     if status >= 500 {
-        return Ok(Finding::fail(&check, with).fix("the stage lets it in, and its backend fails: look at its logs"));
+        return Ok(
+            Finding::fail(&check, with).fix("the stage lets it in, and its backend fails: look at its logs")
+        );
     }
     if !let_in.is_empty() {
         let what = format!("{with}, and let in with {} as well", let_in.join(", with "));
-        let fix = "have the API ask for it (AWS_IAM, ApiKeyRequired), or say what it asks for in the route's auth";
+        let fix =
+            "have the API ask for it (AWS_IAM, ApiKeyRequired), or say what it asks for in the route's auth";
         return Ok(Finding::warn(&check, what).fix(fix));
     }
     let without = if auth == Auth::None { "" } else { ", refused with less" };
@@ -134,7 +139,8 @@ async fn refused(
             let finding = Finding::fail(check, format!("{with}: {}", diagnosis.title));
             diagnosis.steps.first().cloned().into_iter().fold(finding, Finding::fix)
         }
-        None => Finding::fail(check, with).fix("the refusal is none of API Gateway's that are known: the backend's own, perhaps"),
+        None => Finding::fail(check, with)
+            .fix("the refusal is none of API Gateway's that are known: the backend's own, perhaps"),
     })
 }
 
@@ -142,7 +148,11 @@ const fn is_refusal(status: u16) -> bool {
     matches!(status, 401 | 403)
 }
 
-async fn sent(lines: &Lines<'_>, ask: &Ask, auth: Auth) -> Result<Result<Response<Vec<u8>>, Refused>, CheckError> {
+async fn sent(
+    lines: &Lines<'_>,
+    ask: &Ask,
+    auth: Auth,
+) -> Result<Result<Response<Vec<u8>>, Refused>, CheckError> {
     let line = lines.with(Some(auth))?;
     let came = proxy::send(&line, request(ask), async |came| match came {
         Came::Refused(refused) => Ok(Err(refused)),

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::cli::output::{self, Paint, Tone, plain};
 
-/// Of the names at the left.
-const WIDTH: usize = 12;
+/// Of the names at the left: at least and at most.
+const WIDTHS: (usize, usize) = (12, 40);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -120,6 +120,8 @@ impl Report {
             if let Some((name, url)) = &part.stage {
                 out.push_str(&format!("\n{} {}\n", paint.tone(Tone::Strong, &plain(name)), plain(url)));
             }
+            let longest = part.findings.iter().map(|finding| plain(&finding.check).chars().count()).max();
+            let width = longest.unwrap_or_default().clamp(WIDTHS.0, WIDTHS.1);
             for Finding { check, status, what, fix } in &part.findings {
                 let (tone, word) = match status {
                     Status::Ok => (Tone::Good, "ok  "),
@@ -129,10 +131,10 @@ impl Report {
                 warnings += usize::from(*status == Status::Warn);
                 failures += usize::from(*status == Status::Fail);
                 let check = plain(check);
-                out.push_str(&format!("{}  {check:<WIDTH$}  {}\n", paint.tone(tone, word), plain(what)));
+                out.push_str(&format!("{}  {check:<width$}  {}\n", paint.tone(tone, word), plain(what)));
                 if let Some(fix) = fix {
                     let fix = paint.tone(Tone::Faint, &plain(fix));
-                    out.push_str(&format!("      {:<WIDTH$}  {fix}\n", ""));
+                    out.push_str(&format!("      {:<width$}  {fix}\n", ""));
                 }
             }
         }
@@ -143,10 +145,8 @@ impl Report {
         let end = match (warnings, failures) {
             (0, 0) => paint.tone(Tone::Good, "all is well"),
             (_, 0) => format!("no failure, {}", count(warnings, "warning")),
-            _ => paint.tone(
-                Tone::Bad,
-                &format!("{}, {}", count(failures, "failure"), count(warnings, "warning")),
-            ),
+            _ => paint
+                .tone(Tone::Bad, &format!("{}, {}", count(failures, "failure"), count(warnings, "warning"))),
         };
         out.push_str(&format!("\n{end}\n"));
         out

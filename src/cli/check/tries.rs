@@ -6,7 +6,12 @@ use std::{rc::Rc, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderValue, Request, header};
 
-use super::{CheckError, parse::Ask, report::{Finding, Report}, without_secrets};
+use super::{
+    CheckError,
+    parse::Ask,
+    report::{Finding, Report},
+    without_secrets,
+};
 use crate::{
     config::Config,
     credentials::Sources,

@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    net::IpAddr,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -38,11 +39,19 @@ pub(super) async fn look(lines: &Lines<'_>, report: &Report) -> Result<bool, Che
                 0 => String::new(),
                 more => format!(" and {more} more"),
             };
-            report.add(Finding::ok("dns", format!("{host} is {}{more}", shown.join(", "))));
+            report.add(Finding::ok(
+                "dns",
+                match host.parse::<IpAddr>() {
+                    Ok(_) => format!("{host}, which needs no looking up"),
+                    Err(_) => format!("{host} is {}{more}", shown.join(", ")),
+                },
+            ));
         }
         Err(error) => {
             let finding = Finding::fail("dns", format!("{host} has no address: {error}"));
-            report.add(finding.fix("look at the URL, and at this machine's DNS; a private API is known only within its VPC"));
+            report.add(finding.fix(
+                "look at the URL, and at this machine's DNS; a private API is known only within its VPC",
+            ));
             return Ok(false);
         }
     }
@@ -67,7 +76,9 @@ pub(super) async fn look(lines: &Lines<'_>, report: &Report) -> Result<bool, Che
                 LookError::Roots(_) => ("tls", None),
             };
             let finding = Finding::fail(check, with_cause(&error));
-            report.add(finding.fix(fix.unwrap_or("look at the URL, the network, and at connect_to if it is set")));
+            report.add(
+                finding.fix(fix.unwrap_or("look at the URL, the network, and at connect_to if it is set")),
+            );
             return Ok(false);
         }
     }
@@ -111,8 +122,13 @@ fn clock(ours: SystemTime, theirs: SystemTime) -> Finding {
         return Finding::ok("clock", "as the gateway's");
     }
     let shown = humantime::format_duration(Duration::from_secs(seconds));
-    let more = if seconds < WINDOW { "" } else { ": the first request of a run is refused and sent again by its time" };
-    Finding::warn("clock", format!("{shown} {direction} the gateway's{more}")).fix("set this machine's clock, by NTP")
+    let more = if seconds < WINDOW {
+        ""
+    } else {
+        ": the first request of a run is refused and sent again by its time"
+    };
+    Finding::warn("clock", format!("{shown} {direction} the gateway's{more}"))
+        .fix("set this machine's clock, by NTP")
 }
 
 /// An error and the innermost of its causes.
@@ -138,7 +154,8 @@ mod tests {
         assert_eq!(clock(now, off(5)), Finding::ok("clock", "as the gateway's"));
         let fix = "set this machine's clock, by NTP";
         assert_eq!(clock(now, off(90)), Finding::warn("clock", "1m 30s behind the gateway's").fix(fix));
-        let far = "10m ahead of the gateway's: the first request of a run is refused and sent again by its time";
+        let far =
+            "10m ahead of the gateway's: the first request of a run is refused and sent again by its time";
         assert_eq!(clock(off(600), now), Finding::warn("clock", far).fix(fix));
     }
 }

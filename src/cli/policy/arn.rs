@@ -21,7 +21,9 @@ pub(in crate::cli) struct Api {
 /// A URL does not tell which API answers it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 #[error("the URL of stage {stage} does not tell which API it leads to")]
-#[diagnostic(help("name it: --api {stage}=ID/STAGE, with the API's id and its stage ($default for an HTTP API without one)"))]
+#[diagnostic(help(
+    "name it: --api {stage}=ID/STAGE, with the API's id and its stage ($default for an HTTP API without one)"
+))]
 pub struct Unknown {
     /// The stage's name in the configuration.
     pub stage: String,
@@ -30,7 +32,8 @@ pub struct Unknown {
 impl Api {
     /// `None` for what is no API's id, stage and path.
     pub(super) fn new(id: &str, stage: &str, path: &str) -> Option<Self> {
-        let is_id = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        let is_id =
+            !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
         let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         let is_stage = stage == "$default" || (!stage.is_empty() && stage.bytes().all(is_word));
         let prefix: String = segments(path).map(|segment| format!("/{segment}")).collect();
@@ -56,7 +59,12 @@ impl Api {
     }
 
     /// The ARN of each `VERB/path`.
-    pub(in crate::cli) fn resources(&self, region: &str, account: &str, what: &BTreeSet<String>) -> Vec<String> {
+    pub(in crate::cli) fn resources(
+        &self,
+        region: &str,
+        account: &str,
+        what: &BTreeSet<String>,
+    ) -> Vec<String> {
         let partition = partition(region);
         let Self { id, stage, prefix } = self;
         let arn = |what: &String| {
@@ -104,9 +112,15 @@ mod tests {
     fn what_a_url_tells() {
         for (url, expected) in [
             ("https://abc123.execute-api.us-west-2.amazonaws.com/prod", Some(("abc123", "prod", ""))),
-            ("https://abc123.execute-api.us-west-2.amazonaws.com/prod/v1/a", Some(("abc123", "prod", "v1/a"))),
+            (
+                "https://abc123.execute-api.us-west-2.amazonaws.com/prod/v1/a",
+                Some(("abc123", "prod", "v1/a")),
+            ),
             ("https://abc123.execute-api.us-west-2.amazonaws.com", Some(("abc123", "$default", ""))),
-            ("https://abc123-vpce-0f1e.execute-api.us-west-2.amazonaws.com/prod", Some(("abc123", "prod", ""))),
+            (
+                "https://abc123-vpce-0f1e.execute-api.us-west-2.amazonaws.com/prod",
+                Some(("abc123", "prod", "")),
+            ),
             ("http://abc123.execute-api.localhost:4566/prod", Some(("abc123", "prod", ""))),
             ("https://vpce-0f1e-ab12.execute-api.us-west-2.vpce.amazonaws.com/prod", None),
             ("https://d-abcdef.execute-api.us-west-2.amazonaws.com/prod", None),
@@ -121,10 +135,13 @@ mod tests {
     fn arns() {
         let what = BTreeSet::from(["*/auth/*".to_owned(), "GET/".to_owned()]);
         let api = Api::new("abc123", "prod", "v1").unwrap();
-        assert_eq!(api.resources("us-gov-west-1", "111122223333", &what), [
-            "arn:aws-us-gov:execute-api:us-gov-west-1:111122223333:abc123/prod/*/v1/auth/*",
-            "arn:aws-us-gov:execute-api:us-gov-west-1:111122223333:abc123/prod/GET/v1/",
-        ]);
+        assert_eq!(
+            api.resources("us-gov-west-1", "111122223333", &what),
+            [
+                "arn:aws-us-gov:execute-api:us-gov-west-1:111122223333:abc123/prod/*/v1/auth/*",
+                "arn:aws-us-gov:execute-api:us-gov-west-1:111122223333:abc123/prod/GET/v1/",
+            ]
+        );
         let api = Api::new("abc123", "$default", "").unwrap();
         assert_eq!(
             api.resources("cn-north-1", "111122223333", &BTreeSet::from(["GET/".to_owned()])),

@@ -78,15 +78,22 @@ pub(super) fn read<'a>(
         notes.push(format!("refused {count} times, and left out: {what}"));
     }
     for what in strange {
-        notes.push(format!("its path is written with escapes, so it is left out; a route with a variable covers it: {what}"));
+        notes.push(format!(
+            "its path is written with escapes, so it is left out; a route with a variable covers it: {what}"
+        ));
     }
     for name in unknown {
-        notes.push(format!("the configuration has no stage {name} that served such paths; its lines are left out"));
+        notes.push(format!(
+            "the configuration has no stage {name} that served such paths; its lines are left out"
+        ));
     }
     for (stage, called) in &mut seen {
         *called = without_covered(std::mem::take(called));
         notes.extend(variables(called).into_iter().map(|path| {
-            format!("stage {}: many paths like {path}; a route with a variable there makes one of them", stage.name)
+            format!(
+                "stage {}: many paths like {path}; a route with a variable there makes one of them",
+                stage.name
+            )
         }));
     }
     seen
@@ -199,7 +206,11 @@ fn variables(called: &BTreeSet<String>) -> BTreeSet<String> {
             *alike.entry(shape.join("/")).or_default() += 1;
         }
     }
-    alike.into_iter().filter(|(_, count)| *count >= MANY).map(|(shape, _)| shape.replacen('/', " /", 1)).collect()
+    alike
+        .into_iter()
+        .filter(|(_, count)| *count >= MANY)
+        .map(|(shape, _)| shape.replacen('/', " /", 1))
+        .collect()
 }
 
 #[cfg(test)]
@@ -229,7 +240,10 @@ mod tests {
                 r#"{"timestamp":"t","level":"INFO","target":"countersign::server","method":"GET","path":"/m/x","status":200}"#,
                 None,
             ),
-            ("03:04:05.678  200 GET     /m/x             41.3 ms    1.2 kB  a", Some(expected(200, None, "a"))),
+            (
+                "03:04:05.678  200 GET     /m/x             41.3 ms    1.2 kB  a",
+                Some(expected(200, None, "a")),
+            ),
             (
                 "\x1b[2m03:04:05.678\x1b[0m \x1b[32m 200\x1b[0m GET /m/x  12.0 s  \x1b[2m 3 B  a\x1b[0m  attempts=2",
                 Some(expected(200, None, "a")),
@@ -286,7 +300,10 @@ mod tests {
         let mut notes = Vec::new();
         let seen = read(&lines.join("\n"), &config, &mut notes);
         assert_eq!(seen[0].1.len(), 6);
-        assert!(notes.iter().any(|note| note.contains("refused 1 times") && note.contains("DELETE /m/y")), "{notes:?}");
+        assert!(
+            notes.iter().any(|note| note.contains("refused 1 times") && note.contains("DELETE /m/y")),
+            "{notes:?}"
+        );
         assert!(notes.iter().any(|note| note.contains("many paths like GET /x/{}")), "{notes:?}");
         assert!(notes.iter().any(|note| note.contains("no stage gone")), "{notes:?}");
     }

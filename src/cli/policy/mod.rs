@@ -159,7 +159,8 @@ pub(super) fn needed(stage: &Stage, account: &str) -> Vec<String> {
 #[cfg(test)]
 fn loaded(text: &str) -> Config {
     let command = crate::config::with_args(clap::Command::new("x"));
-    let (matches, bad) = crate::config::parse_tolerantly(command, &["x".into()], None).expect("no argument is wrong");
+    let (matches, bad) =
+        crate::config::parse_tolerantly(command, &["x".into()], None).expect("no argument is wrong");
     let given = crate::config::Given::new(&matches, bad, &[]).expect("clap reads what it has parsed");
     let loaded = crate::config::load_text(&given, std::path::Path::new("test.toml"), text);
     loaded.unwrap_or_else(|error| panic!("{}", error.render(false)))

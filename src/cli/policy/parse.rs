@@ -93,7 +93,8 @@ pub(in crate::cli) fn with_args(command: Command) -> Command {
 
 fn account(text: &str) -> Result<String, Mistake> {
     let is = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
-    is.then(|| text.to_owned()).ok_or_else(|| Mistake::new("not an account: it has twelve digits, 111122223333"))
+    is.then(|| text.to_owned())
+        .ok_or_else(|| Mistake::new("not an account: it has twelve digits, 111122223333"))
 }
 
 fn api(text: &str) -> Result<(Option<String>, Api), Mistake> {
@@ -102,7 +103,8 @@ fn api(text: &str) -> Result<(Option<String>, Api), Mistake> {
         None => (None, text),
     };
     let mut parts = api.splitn(3, '/');
-    let (id, stage, path) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next());
+    let (id, stage, path) =
+        (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next());
     let found = Api::new(id, stage, path.unwrap_or_default());
     found.map(|api| (name, api)).ok_or_else(|| {
         Mistake::new("not an API and its stage: abc123/prod; $default is the stage of an HTTP API without one in its URL")

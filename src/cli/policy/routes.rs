@@ -65,7 +65,8 @@ impl<'a> Path<'a> {
 
     /// As IAM's pattern, after the verb and its slash.
     fn pattern(&self) -> String {
-        let shown = self.segments.iter().map(|segment| pattern(segment)).chain(self.below.then(|| "*".to_owned()));
+        let shown =
+            self.segments.iter().map(|segment| pattern(segment)).chain(self.below.then(|| "*".to_owned()));
         shown.collect::<Vec<_>>().join("/")
     }
 }
@@ -208,10 +209,16 @@ mod tests {
         ] {
             let (left, right) = (Path::new(a), Path::new(b));
             let expected = met.map(Path::new);
-            assert_eq!(left.meet(&right).map(|met| met.pattern()), expected.map(|met| met.pattern()), "{a} {b}");
+            assert_eq!(
+                left.meet(&right).map(|met| met.pattern()),
+                expected.map(|met| met.pattern()),
+                "{a} {b}"
+            );
         }
         assert_eq!(Path::new("/a/{id}").meet(&Path::new("/a/*")).unwrap().pattern(), "a/*");
-        assert!(Path::new("/a/*").covers(&Path::new("/a/b")) && !Path::new("/a/b").covers(&Path::new("/a/*")));
+        assert!(
+            Path::new("/a/*").covers(&Path::new("/a/b")) && !Path::new("/a/b").covers(&Path::new("/a/*"))
+        );
         assert!(!Path::new("/a/*").covers(&Path::new("/a")));
     }
 

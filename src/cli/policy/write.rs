@@ -108,7 +108,8 @@ impl Policy {
     }
 
     fn cdk(&self) -> String {
-        let mut out = "import * as iam from \"aws-cdk-lib/aws-iam\";\n\nexport const countersignInvoke = [\n".to_owned();
+        let mut out = "import * as iam from \"aws-cdk-lib/aws-iam\";\n\nexport const countersignInvoke = [\n"
+            .to_owned();
         for one in &self.statement {
             let _ = write!(
                 out,

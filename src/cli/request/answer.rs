@@ -41,8 +41,7 @@ impl Written {
         let path = wanted.output.clone().filter(|path| path.as_os_str() != "-");
         let out: Box<dyn Write> = match &path {
             Some(path) => Box::new(
-                File::create(path)
-                    .map_err(|source| RequestError::Write { path: path.clone(), source })?,
+                File::create(path).map_err(|source| RequestError::Write { path: path.clone(), source })?,
             ),
             None => Box::new(io::stdout()),
         };
@@ -71,7 +70,13 @@ impl Written {
             let text = head_text(&head);
             self.write(&text)?;
         }
-        let keeps = if self.json { usize::MAX } else if head.status.as_u16() >= 400 { MOST } else { 0 };
+        let keeps = if self.json {
+            usize::MAX
+        } else if head.status.as_u16() >= 400 {
+            MOST
+        } else {
+            0
+        };
         self.head = Some(head);
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| RequestError::Cut(self.length))?;
