@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         }
         Command::Demo(args) => finish(cli::demo::run(&args)),
         Command::Health(args) => finish(cli::health::run(&args)),
+        Command::Stack(args) => finish(cli::stack::run(&args)),
         Command::Completions(args) => written(cli::completions::write(args.shell, &mut io::stdout())),
         Command::Man(args) => written(match &args.dir {
             Some(dir) => cli::man::write_all(dir),

@@ -1,7 +1,5 @@
 //! CloudFormation: a stack is made, changed and deleted, and says what happens to it.
 
-use std::time::SystemTime;
-
 use aws_sdk_cloudformation::{Client, types};
 
 use super::{Account, Problem};
@@ -19,8 +17,6 @@ pub struct Stack {
     pub reason: Option<String>,
     /// What the template's outputs come to, in its order.
     pub outputs: Vec<Output>,
-    /// What may not be deleted: termination protection is on.
-    pub protected: bool,
 }
 
 /// An output of a stack.
@@ -62,8 +58,6 @@ pub struct Event {
     pub status: String,
     /// Why, mostly for what failed.
     pub reason: Option<String>,
-    /// When.
-    pub at: Option<SystemTime>,
 }
 
 /// How a template is made into a stack.
@@ -94,7 +88,6 @@ impl Stack {
             status: told.stack_status.map(|status| status.as_str().to_owned()).unwrap_or_default(),
             reason: told.stack_status_reason.filter(|reason| !reason.is_empty()),
             outputs: outputs.collect(),
-            protected: told.enable_termination_protection.unwrap_or_default(),
         }
     }
 
@@ -181,7 +174,6 @@ pub async fn events(account: &Account, stack: &str, after: Option<&str>) -> Resu
                 kind: event.resource_type.unwrap_or_default(),
                 status: event.resource_status.map(|status| status.as_str().to_owned()).unwrap_or_default(),
                 reason: event.resource_status_reason.filter(|reason| !reason.is_empty()),
-                at: event.timestamp.and_then(|at| SystemTime::try_from(at).ok()),
             });
         }
         next = told.next_token;
@@ -189,6 +181,17 @@ pub async fn events(account: &Account, stack: &str, after: Option<&str>) -> Resu
             return Ok(events);
         }
     }
+}
+
+/// `DescribeStackEvents`: the id of the newest one.
+///
+/// # Errors
+/// The call failed.
+pub async fn newest_event(account: &Account, stack: &str) -> Result<Option<String>, Problem> {
+    let asked = Client::new(&account.config).describe_stack_events().stack_name(stack).send().await;
+    let told =
+        asked.map_err(|error| Problem::new(account, "cloudformation", "DescribeStackEvents", &error))?;
+    Ok(told.stack_events.unwrap_or_default().into_iter().next().and_then(|event| event.event_id))
 }
 
 /// `CreateStack`; the new stack's ARN. It is made afterwards.

@@ -57,14 +57,17 @@ impl Account {
         self.config.endpoint_url()
     }
 
-    /// The address of AWS's console for this region, by its partition.
+    /// The address of AWS's console for this region, by its partition; an emulator has none.
     #[must_use]
-    pub fn console(&self) -> String {
+    pub fn console(&self) -> Option<String> {
+        if self.endpoint().is_some() {
+            return None;
+        }
         let domain = match &self.region {
             region if region.starts_with("cn-") => "console.amazonaws.cn",
             region if region.starts_with("us-gov-") => "console.amazonaws-us-gov.com",
             _ => "console.aws.amazon.com",
         };
-        format!("https://{}.{domain}", self.region)
+        Some(format!("https://{}.{domain}", self.region))
     }
 }

@@ -20,6 +20,7 @@ pub mod policy;
 mod reload;
 pub mod request;
 pub mod run;
+pub mod stack;
 
 pub use hardening::harden;
 
@@ -140,15 +141,22 @@ pub enum Command {
     )]
     Health(HealthArgs),
 
-    /// Print a shell's completion script
+    /// Make, show and delete a stack of CloudFormation: by itself one with three routes to try out
     #[command(
         display_order = 3,
+        after_help = "Examples:\n  countersign stack deploy\n  countersign stack outputs\n  countersign stack delete"
+    )]
+    Stack(stack::StackArgs),
+
+    /// Print a shell's completion script
+    #[command(
+        display_order = 4,
         after_help = "Example:\n  countersign completions bash > ~/.local/share/bash-completion/completions/countersign"
     )]
     Completions(CompletionsArgs),
 
     /// Print the man page, or write the pages of all commands into a directory
-    #[command(display_order = 4, after_help = "Example:\n  countersign man ~/.local/share/man/man1")]
+    #[command(display_order = 5, after_help = "Example:\n  countersign man ~/.local/share/man/man1")]
     Man(ManArgs),
 }
 

@@ -456,6 +456,8 @@ fn no_canary_comes_out_of_what_explains_the_program() {
         &["request", "--help"],
         &["check", "--help"],
         &["policy", "--help"],
+        &["stack", "--help"],
+        &["stack", "deploy", "--help"],
         &["completions", "--help"],
         &["completions", "bash"],
         &["completions", "zsh"],

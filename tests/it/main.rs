@@ -54,6 +54,8 @@
 //! | `request` | `request` sends one signed request and writes its answer, with curl's exit codes |
 //! | `checking` | `check` finds what is there, what is not and what does not fit, and asks only what is harmless |
 //! | `policy` | `policy` writes the least that IAM has to allow, and a third-party IAM lets in with it whom it should |
+//! | `getting_started` | docs/getting-started.md: every command is run as it stands there |
+//! | `stack` | `stack` makes, changes and deletes: outputs, failures, signals, roles, terminals; against another's CloudFormation |
 //! | `refusals` | every refusal is provoked, and documented |
 //!
 //! `support` is what they share: it starts programs, plays the stage and the client, and speaks with the verifiers.
@@ -86,6 +88,7 @@ mod draining;
 mod explaining;
 mod faults;
 mod floods;
+mod getting_started;
 mod greeting;
 mod guarding;
 mod headers;
@@ -116,6 +119,7 @@ mod slow;
 mod smuggling;
 mod soak;
 mod sockets;
+mod stack;
 mod target;
 mod tokens;
 mod tracing;

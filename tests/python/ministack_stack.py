@@ -4,6 +4,7 @@
     AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py delete
     AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py allow POLICY    gives the stranger this policy, or takes it away when it is empty
     AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py prove     deploys, calls, compares, deletes
+    AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py people    makes who may deploy, and who may not
 
 `deploy` prints
 
@@ -12,6 +13,12 @@
      "stranger": {"arn", "access_key", "secret"},    a user that may call nothing
      "assumer": {"arn", "access_key", "secret"},     a user that may assume the role and nothing else
      "role_arn"}                                     a role with the caller's permission, assumable by caller and assumer
+
+`people` prints
+
+    {"visitor": {…},     a user that may do nothing
+     "deployer": {…},    a user that may assume the role and nothing else
+     "role_arn"}         a role that may do everything
 
 `prove` is the proof that ministack is worth asking: it calls with requests signed by botocore, right and wrong ones. With
 AUTH=true, 1.5.33 answers (`x-amzn-requestid` left out):
@@ -131,6 +138,25 @@ def allow(document):
         iam.delete_user_policy(UserName="stranger", PolicyName="given")
 
 
+def people():
+    iam = client("iam")
+    made = {}
+    for name in ("visitor", "deployer"):
+        arn = iam.create_user(UserName=name)["User"]["Arn"]
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        made[name] = {"arn": arn, "access_key": key["AccessKeyId"], "secret": key["SecretAccessKey"]}
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": made["deployer"]["arn"]}}
+        ],
+    }
+    role_arn = iam.create_role(RoleName="deploy", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    iam.put_role_policy(RoleName="deploy", PolicyName="all", PolicyDocument=policy("*", "*"))
+    iam.put_user_policy(UserName="deployer", PolicyName="assume", PolicyDocument=policy("sts:AssumeRole", role_arn))
+    return {"role_arn": role_arn, **made}
+
+
 def delete():
     iam = client("iam")
     for name in USERS:
@@ -220,6 +246,8 @@ if __name__ == "__main__":
         allow(sys.argv[2])
     elif sys.argv[1:] == ["delete"]:
         delete()
+    elif sys.argv[1:] == ["people"]:
+        print(json.dumps(people()))
     elif sys.argv[1:] == ["prove"]:
         prove()
     else:

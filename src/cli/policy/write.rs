@@ -56,10 +56,10 @@ impl Policy {
     pub(super) fn new(mut statement: Vec<Statement>) -> Self {
         for at in 1..statement.len() {
             let (before, rest) = statement.split_at_mut(at);
-            let taken = |sid: &str| before.iter().any(|other| other.sid == sid);
-            if taken(&rest[0].sid) {
-                let free = (2_usize..).map(|n| format!("{}{n}", rest[0].sid)).find(|sid| !taken(sid));
-                rest[0].sid = free.expect("numbers do not end");
+            let (wished, mut number) = (rest[0].sid.clone(), 1);
+            while before.iter().any(|other| other.sid == rest[0].sid) {
+                number += 1;
+                rest[0].sid = format!("{wished}{number}");
             }
         }
         Self { version: "2012-10-17", statement }

@@ -77,7 +77,7 @@ pub enum RequestError {
 /// # Errors
 /// [`RequestError`] when there is no whole answer.
 pub fn run(config: Config, wanted: &Wanted) -> Result<ExitCode, RequestError> {
-    let body = Bytes::from(wanted.asked.body()?);
+    let body = wanted.asked.body()?;
     let line = Line::start(config)?;
     let status = match wanted.repeat {
         Some(times) => repeat::send(&line, wanted, &body, times)?,

@@ -66,15 +66,23 @@ impl Ministack {
     /// # Panics
     /// When it does not, or is not the version that verifies.
     pub fn start() -> Self {
+        Self::start_as("localhost")
+    }
+
+    /// The same, its stages called `ID.execute-api.HOST`.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn start_as(host: &str) -> Self {
         // It cannot say which port it got, so one is chosen for it, and may be gone when it takes it.
-        let started = (0..5).find_map(|_| Self::try_start());
+        let started = (0..5).find_map(|_| Self::try_start(host));
         let ministack = started.expect("a port that is free stays free once in five times");
         let health = ministack.health().expect("it said that it is ready");
         assert_eq!((&health["auth"], &health["version"]), (&"enabled".into(), &"1.5.33".into()), "{health}");
         ministack
     }
 
-    fn try_start() -> Option<Self> {
+    fn try_start(host: &str) -> Option<Self> {
         let home = TempDir::new();
         let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = port.expect("loopback has a free port");
@@ -85,6 +93,7 @@ impl Ministack {
             ("AUTH", "true"),
             ("GATEWAY_PORT", &address.port().to_string()),
             ("BIND_HOST", "127.0.0.1"),
+            ("MINISTACK_HOST", host),
             ("IOT_MTLS_ENABLED", "0"),
             ("SFTP_ENABLED", "0"),
             ("PYTHONUNBUFFERED", "1"),

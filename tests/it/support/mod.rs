@@ -5,6 +5,7 @@ pub mod client;
 pub mod corpus;
 pub mod faulty;
 pub mod frames;
+pub mod front;
 pub mod h2c;
 pub mod inspector;
 pub mod leaks;

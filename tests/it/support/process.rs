@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write as _},
     net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -134,6 +134,15 @@ impl Running {
         assert!(self.find(|_| None::<()>).is_none(), "nothing is looked for");
         let code = self.child.wait().expect("the child is ours").code();
         Ended { code, out: self.stream(Stream::Out), err: self.stream(Stream::Err) }
+    }
+
+    /// Writes to its standard input, which has to be piped.
+    ///
+    /// # Panics
+    /// When it reads no more.
+    pub fn type_in(&mut self, text: &str) {
+        let input = self.child.stdin.as_mut().expect("standard input is piped");
+        input.write_all(text.as_bytes()).and_then(|()| input.flush()).expect("the program reads");
     }
 
     /// Ends its standard input and waits until it is gone, for a program that then ends by itself.
