@@ -10,7 +10,7 @@ use bytes::Bytes;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use http::{HeaderName, HeaderValue, Method, Request, header, uri::PathAndQuery};
 
-use crate::config::{Mistake, STAGE_URL};
+use crate::config::{Mistake, STAGE_URL, Stage};
 
 /// Of these arguments in a help.
 pub(super) const HEADING: &str = "Request";
@@ -93,6 +93,14 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
 /// What a file is called in a message.
 pub(super) fn name(path: &Path) -> String {
     if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() }
+}
+
+/// What of a local path lies below a stage's mount, where it is spelt as the mount is.
+pub(super) fn below<'a>(stage: &Stage, path: &'a str) -> Option<&'a str> {
+    match stage.mount.as_str() {
+        "/" => Some(path),
+        mount => path.strip_prefix(mount).filter(|below| below.is_empty() || below.starts_with('/')),
+    }
 }
 
 /// Adds the request's arguments to a command that has the settings' already.

@@ -56,7 +56,8 @@ pub fn run(config: Config, wanted: &Wanted) -> Result<ExitCode, CheckError> {
     let report = Rc::new(Report::default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if wanted.tries.is_empty() {
-        let checking = async { time::timeout(wanted.timeout, Box::pin(all(unguarded(config), wanted, &report))).await };
+        let checking =
+            async { time::timeout(wanted.timeout, Box::pin(all(unguarded(config), wanted, &report))).await };
         if let Ok(done) = LocalSet::new().block_on(&runtime, checking) {
             done?;
         } else {

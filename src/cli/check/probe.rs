@@ -12,8 +12,11 @@ use super::{
     tries::request,
 };
 use crate::{
-    cli::request::{Refusal, beginning, diagnosed, texts},
-    config::{Auth, Stage},
+    cli::{
+        asked::below,
+        request::{Refusal, beginning, diagnosed, texts},
+    },
+    config::Auth,
     proxy::{self, Came, Refused},
 };
 
@@ -50,13 +53,6 @@ fn serves(lines: &Lines<'_>, ask: &Ask) -> bool {
     let path = ask.target.path();
     let fitting = lines.config.stages.iter().filter(|stage| below(stage, path).is_some());
     fitting.max_by_key(|stage| stage.mount.len()).is_some_and(|stage| stage.name == lines.stage.name)
-}
-
-fn below<'a>(stage: &Stage, path: &'a str) -> Option<&'a str> {
-    match stage.mount.as_str() {
-        "/" => Some(path),
-        mount => path.strip_prefix(mount).filter(|below| below.is_empty() || below.starts_with('/')),
-    }
 }
 
 /// What a route that asks for this has to refuse.

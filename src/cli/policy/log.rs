@@ -13,6 +13,7 @@ use super::{
     routes::{literal_dollars, without_covered},
 };
 use crate::{
+    cli::asked::below,
     config::{Config, Stage, is_greedy},
     proxy,
 };
@@ -136,14 +137,6 @@ fn read_text(line: &str) -> Option<Line> {
         status,
         refused: refused.map(str::to_owned),
     })
-}
-
-/// What lies below the stage's mount.
-fn below<'a>(stage: &Stage, path: &'a str) -> Option<&'a str> {
-    match stage.mount.as_str() {
-        "/" => Some(path),
-        mount => path.strip_prefix(mount).filter(|below| below.is_empty() || below.starts_with('/')),
-    }
 }
 
 fn is_method(text: &str) -> bool {
