@@ -64,8 +64,8 @@ impl Problem {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        let code = error.code().map(str::to_owned);
-        let said = error.message().map(str::to_owned);
+        let code = error.code().map(plain);
+        let said = error.message().map(plain);
         if code.is_none() && error.raw_response().is_none() {
             return Self::unreachable(account, service, operation, error);
         }
@@ -222,6 +222,11 @@ fn denied(action: &str, said: &str) -> String {
         Some(resource) => format!("have a policy of the caller allow {action} on {resource}"),
         None => format!("have a policy of the caller allow {action}"),
     }
+}
+
+/// Without what could move the cursor of a terminal: an emulator may say anything.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// The innermost cause: what the network or the credentials said.

@@ -300,6 +300,15 @@ fn on_terminal(launch: Launch) -> (Running, Launch) {
     (Running::spawn(launch.command().stdin(Stdio::piped())), launch)
 }
 
+/// What sets a colour or a weight: `ESC [ … m`.
+fn coloured(text: &str) -> Vec<&str> {
+    let codes = text.split("\x1b[").skip(1).filter_map(|code| {
+        let end = code.find(|c: char| !(c.is_ascii_digit() || c == ';'))?;
+        code[end..].starts_with('m').then(|| &code[..end])
+    });
+    codes.collect()
+}
+
 #[test]
 fn on_a_terminal_it_draws_and_asks() {
     let waiting = ["deploy", "--name", "drawn", "--template", "waiting.yaml", "--parameter", "Seconds=2"];
@@ -307,7 +316,8 @@ fn on_a_terminal_it_draws_and_asks() {
     let ended = running.end();
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let shown = &ended.out;
-    assert!(shown.contains('\x1b'), "it is drawn: {shown:?}");
+    assert!(shown.contains("\x1b[2K"), "it is drawn: {shown:?}");
+    assert!(coloured(shown).contains(&"31"), "{shown:?}");
     for part in [
         "drawn creating: ",
         "creating Wait (AWS::CloudFormation::WaitCondition)",
@@ -328,7 +338,14 @@ fn on_a_terminal_it_draws_and_asks() {
         assert_eq!(ended.code, Some(code), "{ended:?}");
         assert!(ended.out.contains("Delete it, with whatever is left in it? [y/N] "), "{ended:?}");
         assert!(ended.out.contains(last), "{ended:?}");
-        assert!(!ended.out.contains("\x1b[32m") && !ended.out.contains("\x1b[31m"), "NO_COLOR: {ended:?}");
+        assert!(coloured(&ended.out).is_empty(), "NO_COLOR: {ended:?}");
     }
+    // Ctrl-C, as the terminal has it.
+    let (mut running, _home) = on_terminal(stack(["delete", "--name", "drawn"]));
+    running.find(|line| line.contains("holds 1 resource").then_some(())).expect("it says what goes");
+    running.type_in("\x03");
+    let ended = running.end();
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    assert!(ended.out.contains("Stopped. Nothing was changed."), "{ended:?}");
     done(stack(["delete", "--name", "drawn", "--yes"]));
 }

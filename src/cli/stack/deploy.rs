@@ -14,6 +14,7 @@ use crate::{
         Account,
         cloudformation::{self, Stack, Template},
     },
+    cli::output::plain,
     telemetry::RequestId,
 };
 
@@ -118,7 +119,7 @@ pub(super) fn failure(account: &Account, stack: &Stack, rest: &Rest) -> StackErr
         .filter(|event| !event.reason.as_deref().is_some_and(|reason| reason.contains("cancelled")));
     let mut reasons: Vec<String> = own.map(|event| format!("  {}", line(event))).collect();
     if reasons.is_empty() {
-        let reason = rest.stack.as_ref().and_then(|stack| stack.reason.clone());
+        let reason = rest.stack.as_ref().and_then(|stack| stack.reason.as_deref().map(plain));
         reasons.push(format!("  {}", reason.unwrap_or_else(|| "CloudFormation gives no reason".to_owned())));
     }
     let mut hint = match rest.status.as_str() {

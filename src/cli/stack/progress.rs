@@ -85,7 +85,7 @@ impl Drawn {
         }
         if status::moves(&event.status) {
             let bar = self.busy.entry(event.logical_id.clone()).or_insert_with(|| {
-                let bar = self.lines.insert_before(&self.whole, turning("  {spinner} {msg} {elapsed:.dim}"));
+                let bar = self.lines.insert_before(&self.whole, turning("  {spinner} {msg} {elapsed}"));
                 bar.enable_steady_tick(TURN);
                 bar
             });
@@ -115,13 +115,17 @@ impl Drawn {
         if !status::moves(&event.status) {
             return;
         }
-        if self.whole.is_hidden() {
-            self.whole = self.lines.add(turning("{spinner} {prefix}: {msg} {elapsed:.dim}"));
-            self.whole.enable_steady_tick(TURN);
+        // What is taken back is not counted to what was made.
+        let doing = format!("{} {}", plain(&event.logical_id), status::doing(&event.status));
+        if self.whole.prefix() != doing {
+            self.done = 0;
         }
-        let name = plain(&event.logical_id);
-        self.whole.set_prefix(format!("{name} {}", status::doing(&event.status)));
+        if self.whole.is_hidden() {
+            self.whole = self.lines.add(turning("{spinner} {prefix}: {msg} {elapsed}"));
+        }
+        self.whole.set_prefix(doing);
         self.whole.set_message(format!("{} done", self.done));
+        self.whole.enable_steady_tick(TURN);
     }
 }
 

@@ -159,8 +159,14 @@ fn outputs_of(stack: &Stack, paint: Paint) -> String {
 mod tests {
     use aws_config::{Region, SdkConfig};
 
-    use super::console;
-    use crate::aws::Account;
+    use super::{console, outputs_of};
+    use crate::{
+        aws::{
+            Account,
+            cloudformation::{Output, Stack},
+        },
+        cli::output::Paint,
+    };
 
     fn account(region: &'static str, endpoint: Option<&str>) -> Account {
         let config = SdkConfig::builder().region(Region::new(region));
@@ -187,5 +193,21 @@ mod tests {
             );
         }
         assert_eq!(console(&account("us-west-2", Some("http://127.0.0.1:1")), id), None);
+    }
+
+    #[test]
+    fn what_a_stack_says_of_itself_does_not_move_the_cursor() {
+        let text = "\x1b[2J\r\n$ curl evil".to_owned();
+        let output = Output { key: text.clone(), value: text.clone(), description: Some(text.clone()) };
+        let stack = Stack {
+            id: String::new(),
+            name: text,
+            status: "CREATE_COMPLETE".to_owned(),
+            reason: None,
+            outputs: vec![output],
+        };
+        let shown = outputs_of(&stack, Paint::new(false));
+        assert_eq!(shown.lines().count(), 2, "{shown:?}");
+        assert!(!shown.contains(['\x1b', '\r']), "{shown:?}");
     }
 }
