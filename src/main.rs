@@ -5,13 +5,10 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stderr, reason = "what went wrong is said here, once logging has ended")]
 
-use std::{
-    io::{self, IsTerminal as _},
-    process::ExitCode,
-};
+use std::{io, process::ExitCode};
 
 use countersign::{
-    cli::{self, Command},
+    cli::{self, Command, output::errors_in_colour},
     config::{self, Config, Given},
 };
 
@@ -57,14 +54,10 @@ fn with(loaded: Result<Config, config::Error>, then: impl FnOnce(Config) -> Exit
     match loaded {
         Ok(config) => then(config),
         Err(mistakes) => {
-            eprint!("{}", mistakes.render(in_colour()));
+            eprint!("{}", mistakes.render(errors_in_colour()));
             ExitCode::from(2)
         }
     }
-}
-
-fn in_colour() -> bool {
-    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// What was asked for on standard output; a reader that has seen enough is no failure.
@@ -80,7 +73,7 @@ fn written(result: io::Result<()>) -> ExitCode {
 
 fn finish(result: Result<ExitCode, impl miette::Diagnostic>) -> ExitCode {
     result.unwrap_or_else(|error| {
-        eprint!("{}", cli::report(&error, in_colour()));
+        eprint!("{}", cli::report(&error, errors_in_colour()));
         ExitCode::FAILURE
     })
 }

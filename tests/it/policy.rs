@@ -164,7 +164,7 @@ fn what_was_called_is_allowed_and_nothing_else() {
     launch.home().write("shown.log", lines);
     let ended = policy(&launch, &["--account", "111122223333", "--from-log", "shown.log"]);
     assert_eq!(resources(&ended), [arn("GET/items/*")]);
-    assert_eq!(ended.err, "note: refused 1 times, and left out: POST /m/x\n");
+    assert_eq!(ended.err, "note: refused once, and left out: POST /m/x\n");
 
     launch.home().write("empty.log", "03:04:05.678  403 POST /m/x 1.0 ms 1 B  orders\n");
     let ended = policy(&launch, &["--account", "111122223333", "--from-log", "empty.log"]);

@@ -16,7 +16,7 @@ mod parse;
 mod render;
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, Write as _},
     path::Path,
     process::ExitCode,
     sync::Arc,
@@ -31,7 +31,10 @@ use against::Answer;
 use explanation::Explanation;
 use parse::Shape;
 
-use super::asked::{Data, Unreadable, name, read};
+use super::{
+    asked::{Data, Unreadable, name, read},
+    output::in_colour,
+};
 use crate::{
     config::Config,
     credentials::Sources,
@@ -114,10 +117,6 @@ pub fn run(config: Config, wanted: &Wanted) -> Result<ExitCode, ExplainError> {
             Prepared::Refused(_) => ExitCode::FAILURE,
         }),
     }
-}
-
-fn in_colour() -> bool {
-    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn refusal(path: &Path) -> Result<Answer, ExplainError> {

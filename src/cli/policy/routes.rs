@@ -108,9 +108,9 @@ fn pattern(segment: &str) -> String {
     literal_dollars(&shown)
 }
 
-/// `${` begins a variable in a policy, and `${$}` is a dollar (IAM user guide, "Policy elements: Variables and tags").
+/// A dollar may begin a variable in a policy, and `${$}` never does (IAM user guide, "Policy elements: Variables and tags").
 pub(super) fn literal_dollars(text: &str) -> String {
-    text.replace("${", "${$}{")
+    text.replace('$', "${$}")
 }
 
 /// The `VERB/path` of all that is signed for a stage.
