@@ -6,14 +6,11 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stderr, reason = "what went wrong is said here, once logging has ended")]
 
-use std::{
-    io::{self, IsTerminal as _},
-    process::ExitCode,
-};
+use std::{io, process::ExitCode};
 
 use countersign::{
-    cli::{self, Command},
-    config,
+    cli::{self, Command, output::errors_in_colour},
+    config::{self, Config, Given},
 };
 
 fn main() -> ExitCode {
@@ -24,30 +21,26 @@ fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     match command {
-        Command::Run(given) => match config::load(&given) {
-            Ok(config) => finish(cli::run::run(*given, config)),
-            Err(mistakes) => {
-                eprint!("{}", mistakes.render(in_colour()));
-                ExitCode::from(2)
-            }
-        },
-        Command::Exec(given, wanted) => match config::load(&given) {
-            Ok(config) => cli::exec::run(config, &wanted).unwrap_or_else(|error| {
-                eprint!("{}", cli::report(&error, in_colour()));
+        Command::Run(given) => configured(&given.clone(), |config| finish(cli::run::run(*given, config))),
+        Command::Exec(given, wanted) => configured(&given, |config| {
+            cli::exec::run(config, &wanted).unwrap_or_else(|error| {
+                eprint!("{}", cli::report(&error, errors_in_colour()));
                 error.code()
-            }),
-            Err(mistakes) => {
-                eprint!("{}", mistakes.render(in_colour()));
-                ExitCode::from(2)
-            }
+            })
+        }),
+        Command::Explain(given, wanted) => {
+            configured(&given, |config| finish(cli::explain::run(config, &wanted)))
+        }
+        Command::Request(given, wanted) => {
+            configured(&given, |config| finish(cli::request::run(config, &wanted)))
+        }
+        Command::Check(given, wanted) => match config::load(&given) {
+            Err(mistakes) if wanted.json => finish(cli::check::mistakes(&mistakes)),
+            loaded => with(loaded, |config| finish(cli::check::run(config, &wanted))),
         },
-        Command::Explain(given, wanted) => match config::load(&given) {
-            Ok(config) => finish(cli::explain::run(config, &wanted)),
-            Err(mistakes) => {
-                eprint!("{}", mistakes.render(in_colour()));
-                ExitCode::from(2)
-            }
-        },
+        Command::Policy(given, wanted) => {
+            configured(&given, |config| finish(cli::policy::run(&config, &wanted)))
+        }
         Command::Wait(args) => finish(cli::wait::run(&args)),
         Command::Shutdown(args) => finish(cli::shutdown::run(&args)),
         Command::Service(args) => finish(cli::service::run(&args)),
@@ -63,8 +56,19 @@ fn main() -> ExitCode {
     }
 }
 
-fn in_colour() -> bool {
-    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+/// With the configuration, or with all that is wrong with it.
+fn configured(given: &Given, then: impl FnOnce(Config) -> ExitCode) -> ExitCode {
+    with(config::load(given), then)
+}
+
+fn with(loaded: Result<Config, config::Error>, then: impl FnOnce(Config) -> ExitCode) -> ExitCode {
+    match loaded {
+        Ok(config) => then(config),
+        Err(mistakes) => {
+            eprint!("{}", mistakes.render(errors_in_colour()));
+            ExitCode::from(2)
+        }
+    }
 }
 
 /// What was asked for on standard output; a reader that has seen enough is no failure.
@@ -80,7 +84,7 @@ fn written(result: io::Result<()>) -> ExitCode {
 
 fn finish(result: Result<ExitCode, impl miette::Diagnostic>) -> ExitCode {
     result.unwrap_or_else(|error| {
-        eprint!("{}", cli::report(&error, in_colour()));
+        eprint!("{}", cli::report(&error, errors_in_colour()));
         ExitCode::FAILURE
     })
 }

@@ -162,7 +162,7 @@ fn look_at(stage: &Stage, sources: &Sources, warnings: &mut Vec<(String, String)
 }
 
 /// Where a key or token comes from.
-fn from(source: &ApiKey) -> String {
+pub(super) fn from(source: &ApiKey) -> String {
     match source {
         ApiKey::Value(_) => "the configuration".to_owned(),
         ApiKey::Env(name) => format!("${name}"),
@@ -237,7 +237,7 @@ impl Greeting {
 }
 
 /// Until when, and how long that is: in the largest unit that says something.
-fn lasting(expires: Option<SystemTime>, now: SystemTime) -> String {
+pub(super) fn lasting(expires: Option<SystemTime>, now: SystemTime) -> String {
     let Some(expires) = expires else { return "valid without end".to_owned() };
     let when = humantime::format_rfc3339_seconds(expires);
     let Ok(left) = expires.duration_since(now) else { return format!("expired at {when}") };

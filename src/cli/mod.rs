@@ -5,6 +5,8 @@
 //! command holds what it does.
 
 mod ask;
+mod asked;
+pub mod check;
 pub mod completions;
 pub mod demo;
 pub mod exec;
@@ -17,7 +19,9 @@ mod link;
 pub mod man;
 mod notify;
 pub mod output;
+pub mod policy;
 mod reload;
+pub mod request;
 pub mod run;
 pub mod service;
 pub mod shutdown;
@@ -89,6 +93,38 @@ Examples:
   countersign explain GET /orders/42 --against refused.json
   countersign explain GET /orders/42 --curl | sh";
 
+const REQUEST_EXAMPLES: &str = "\
+The request goes through the proxy's own steps with the settings and credentials of `run`, and is sent once. The answer's
+body goes to standard output, what is to be said to standard error. The exit code is 0 for any answer, 1 without one, and
+22 for a status of 400 or above with --fail-with-body.
+
+Examples:
+  countersign request GET '/orders?limit=2' https://abc123.execute-api.us-west-2.amazonaws.com/prod
+  countersign request POST /orders -d @order.json -H 'content-type: application/json' -i --config orders.toml
+  countersign request GET /orders/42 --fail-with-body -o order.json
+  countersign request GET /orders --repeat 100";
+
+const CHECK_EXAMPLES: &str = "\
+Looks at configuration, file modes, credentials, API key, clock, DNS, TLS, and asks each stage: routes whose path has no
+variable by GET, with what they ask for, and with less, which they have to refuse. Each finding is ok, warn or fail, with
+what to do. The exit code is 0 when nothing fails, 1 otherwise, 2 for a wrong configuration.
+
+Examples:
+  countersign check https://abc123.execute-api.us-west-2.amazonaws.com/prod
+  countersign check --config orders.toml --probe 'GET /orders/1' --json
+  countersign check --config orders.toml --try 'DELETE /orders/1'
+  countersign check --config orders.toml --no-probe --timeout 5s";
+
+const POLICY_EXAMPLES: &str = "\
+The policy allows execute-api:Invoke for what the settings of `run` have signed, or for what a log tells of, and nothing
+else. It goes to standard output, notes to standard error. Only STS is asked, for the account; with --account nobody is.
+
+Examples:
+  countersign policy https://abc123.execute-api.us-west-2.amazonaws.com/prod
+  countersign policy --config orders.toml --account 111122223333 --format terraform > policy.tf
+  countersign policy --config orders.toml --from-log access.log
+  countersign policy https://api.example.com --region us-west-2 --api abc123/prod";
+
 /// A command and its arguments.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -104,20 +140,32 @@ pub enum Command {
     #[command(skip)]
     Explain(Box<Given>, Box<explain::Wanted>),
 
+    /// Send one request, signed. Its arguments are the request and the settings.
+    #[command(skip)]
+    Request(Box<Given>, Box<request::Wanted>),
+
+    /// See whether all is there that `run` needs. Its arguments are its own and the settings.
+    #[command(skip)]
+    Check(Box<Given>, Box<check::Wanted>),
+
+    /// Write the least policy that the signer needs. Its arguments are its own and the settings.
+    #[command(skip)]
+    Policy(Box<Given>, Box<policy::Wanted>),
+
     /// Show it working: a gateway that verifies, the proxy before it, and six requests. Needs no AWS account
     #[command(display_order = 1, after_help = "Example:\n  countersign demo --keep --listen 127.0.0.1:8080")]
     Demo(DemoArgs),
 
     /// Ask a running countersign whether it is ready; the exit code tells
     #[command(
-        display_order = 4,
+        display_order = 9,
         after_help = "Example:\n  countersign health --admin 127.0.0.1:8081 --timeout 2s"
     )]
     Health(HealthArgs),
 
     /// Wait until a countersign that runs, or is about to, is ready
     #[command(
-        display_order = 5,
+        display_order = 10,
         after_help = "It says on standard error what it waits for. Exit codes: 0 ready, 1 not in time.\n\n\
                       Example:\n  countersign wait --max 30s && curl http://localhost:8080/orders/42"
     )]
@@ -125,7 +173,7 @@ pub enum Command {
 
     /// Have a running countersign end in order, and wait until it has
     #[command(
-        display_order = 6,
+        display_order = 11,
         after_help = "It asks by POST /quitquitquit on the admin address, which that countersign must allow (admin_quit = \
                       true).\nExit codes: 0 ended, 1 refused or not in time.\n\n\
                       Example:\n  countersign shutdown --max 40s"
@@ -134,7 +182,7 @@ pub enum Command {
 
     /// Have the user's systemd, or launchd, run it from now on
     #[command(
-        display_order = 7,
+        display_order = 12,
         after_help = "Examples:\n  countersign service install --dry-run\n  countersign service install --config \
                       orders.toml\n  countersign service status"
     )]
@@ -142,14 +190,14 @@ pub enum Command {
 
     /// Make, show and delete a stack of CloudFormation: by itself one with three routes to try out
     #[command(
-        display_order = 3,
+        display_order = 2,
         after_help = "Examples:\n  countersign stack deploy\n  countersign stack outputs\n  countersign stack delete"
     )]
     Stack(stack::StackArgs),
 
     /// Write a configuration file from what AWS knows of an API: URL, routes, API key
     #[command(
-        display_order = 4,
+        display_order = 3,
         after_help = "Examples:\n  countersign init --stack AuthAPIStack\n  countersign init \
                       https://abc123.execute-api.us-west-2.amazonaws.com/prod --profile dev\n  countersign init --api-id \
                       abc123 --stage prod --yes"
@@ -158,13 +206,13 @@ pub enum Command {
 
     /// Print a shell's completion script
     #[command(
-        display_order = 8,
+        display_order = 13,
         after_help = "Example:\n  countersign completions bash > ~/.local/share/bash-completion/completions/countersign"
     )]
     Completions(CompletionsArgs),
 
     /// Print the man page, or write the pages of all commands into a directory
-    #[command(display_order = 9, after_help = "Example:\n  countersign man ~/.local/share/man/man1")]
+    #[command(display_order = 14, after_help = "Example:\n  countersign man ~/.local/share/man/man1")]
     Man(ManArgs),
 }
 
@@ -293,6 +341,9 @@ fn wait(text: &str) -> Result<Duration, Mistake> {
     text.parse::<Wait>().map(|wait| wait.0)
 }
 
+/// The commands beside `run` that take the settings.
+const TAKE_SETTINGS: [&str; 5] = ["exec", "explain", "request", "check", "policy"];
+
 /// The whole command line as clap knows it.
 #[must_use]
 pub fn command() -> clap::Command {
@@ -305,15 +356,33 @@ pub fn command() -> clap::Command {
         .about("Run one command with a proxy of its own; the command's exit code is passed on")
         .override_usage("countersign exec [STAGE_URL] [OPTIONS] -- COMMAND [ARGUMENTS]...")
         .after_help(EXEC_EXAMPLES)
-        .display_order(3);
+        .display_order(8);
     let exec = config::with_args(exec).args(exec::args());
     let explain = clap::Command::new("explain")
         .about("Show step by step what would be signed and sent for a request, or why a gateway refused it; sends nothing")
         .override_usage("countersign explain METHOD PATH [STAGE_URL] [OPTIONS]")
         .after_help(EXPLAIN_EXAMPLES)
-        .display_order(2);
+        .display_order(6);
     let explain = explain::with_args(config::with_args(explain));
-    Root::command().subcommand(config::with_args(run)).subcommand(exec).subcommand(explain)
+    let request = clap::Command::new("request")
+        .about("Send one request, signed, and write the answer; like curl")
+        .override_usage("countersign request METHOD PATH [STAGE_URL] [OPTIONS]")
+        .after_help(REQUEST_EXAMPLES)
+        .display_order(5);
+    let request = request::with_args(config::with_args(request));
+    let check = clap::Command::new("check")
+        .about("Look whether all is there that a run needs, and whether the stages answer as configured")
+        .override_usage("countersign check [STAGE_URL] [OPTIONS]")
+        .after_help(CHECK_EXAMPLES)
+        .display_order(4);
+    let check = check::with_args(config::with_args(check));
+    let policy = clap::Command::new("policy")
+        .about("Write the least IAM policy for the configured routes, or for the traffic in a log")
+        .override_usage("countersign policy [STAGE_URL] [OPTIONS]")
+        .after_help(POLICY_EXAMPLES)
+        .display_order(7);
+    let policy = policy::with_args(config::with_args(policy));
+    Root::command().subcommands([config::with_args(run), exec, explain, request, check, policy])
 }
 
 /// Reads a command line, its first argument being the program's name, and the environment.
@@ -335,15 +404,21 @@ pub fn parse(
         let (matches, bad) = config::parse_tolerantly(command(), &arguments, Some("run"))?;
         return Ok(Command::Run(Box::new(Given::new(&matches, bad, &environment)?)));
     }
-    if arguments.get(1).is_some_and(|first| first == "exec") {
-        let (matches, bad) = config::parse_tolerantly(command(), &arguments, Some("exec"))?;
-        let given = Given::new(&matches, bad, &environment)?.for_one_command();
-        return Ok(Command::Exec(Box::new(given), exec::Wanted::new(&matches)));
-    }
-    if arguments.get(1).is_some_and(|first| first == "explain") {
-        let (matches, bad) = config::parse_tolerantly(command(), &arguments, Some("explain"))?;
+    if let Some(first) = arguments.get(1).and_then(|first| first.to_str())
+        && TAKE_SETTINGS.contains(&first)
+    {
+        let (matches, bad) = config::parse_tolerantly(command(), &arguments, Some(first))?;
         let given = Given::new(&matches, bad, &environment)?;
-        return Ok(Command::Explain(Box::new(given), Box::new(explain::Wanted::new(&matches))));
+        if first == "exec" {
+            return Ok(Command::Exec(Box::new(given.for_one_command()), exec::Wanted::new(&matches)));
+        }
+        let given = Box::new(given);
+        return Ok(match first {
+            "explain" => Command::Explain(given, Box::new(explain::Wanted::new(&matches))),
+            "request" => Command::Request(given, Box::new(request::Wanted::new(&matches))),
+            "check" => Command::Check(given, Box::new(check::Wanted::new(&matches))),
+            _ => Command::Policy(given, Box::new(policy::Wanted::new(&matches))),
+        });
     }
     Root::from_arg_matches(&command().try_get_matches_from(arguments)?).map(|root| root.command)
 }

@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// How long the start waits for commands that print API keys and the token.
-const KEY_WAIT: Duration = Duration::from_secs(2);
+pub(super) const KEY_WAIT: Duration = Duration::from_secs(2);
 
 /// The proxy cannot run.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]

@@ -73,11 +73,11 @@ use tower::{Service, ServiceBuilder, layer::layer_fn, service_fn, util::option_l
 
 pub use inside::{Closed, Entry, Inside, Signed, Slot};
 pub use live::Live;
-pub use prepare::{Prepared, Refused, prepare};
+pub use prepare::{Came, Prepared, Refused, prepare, send};
 pub use probe::{Readiness, is_probe};
 pub use record::{AnswerOut, Caller, Incoming};
 pub use refusal::{Code, Fault, Refusal, reference};
-pub use rules::{NotLent, is_lent};
+pub use rules::{NotLent, auth_of, is_lent, route_of};
 pub use sanitize::OWN_COOKIE;
 pub use stage::{Budget, Shared, SharedError};
 pub use token::CallerToken;

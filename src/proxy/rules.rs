@@ -91,6 +91,18 @@ pub fn is_lent(stage: &config::Stage, method: &Method, path: &str) -> Result<(),
     Rules::new(stage).map_or(Ok(()), |rules| rules.judge(method, path))
 }
 
+/// The rule that a path below a stage's mount meets. A request learns it in `route`.
+#[must_use]
+pub fn route_of<'a>(stage: &'a config::Stage, path: &str) -> Option<&'a config::Route> {
+    stage.routes.iter().find(|route| Pattern::new(&route.path).matches(path))
+}
+
+/// What a path below a stage's mount requires.
+#[must_use]
+pub fn auth_of(stage: &config::Stage, path: &str) -> config::Auth {
+    route_of(stage, path).map_or(stage.default_auth(), |route| route.auth)
+}
+
 impl Rules {
     /// `None` for a stage without any.
     pub(super) fn new(stage: &config::Stage) -> Option<Self> {

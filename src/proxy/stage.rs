@@ -325,6 +325,14 @@ impl Budget {
         Err(SharedError { stage: config.name, source })
     }
 
+    /// The same for a process in which nobody asks `health_path`: it is there for one request, or sends none.
+    ///
+    /// # Errors
+    /// As [`Budget::new`].
+    pub fn unprobed(config: &Arc<Config>) -> Result<Arc<Self>, SharedError> {
+        Self::new(config, &Readiness::new(|| false))
+    }
+
     /// After a reload. What the new configuration leaves as it was goes on with what is given out already; what it
     /// changes begins anew, so that requests under way are not counted against it.
     #[must_use]

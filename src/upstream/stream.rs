@@ -182,6 +182,14 @@ impl Stream {
         Self { kind: Kind::Tls(Box::new(stream)), traffic }
     }
 
+    /// The handshake's outcome; none without TLS.
+    pub(super) fn session(&self) -> Option<&rustls::ClientConnection> {
+        match &self.kind {
+            Kind::Plain(_) => None,
+            Kind::Tls(stream) => Some(stream.get_ref().1),
+        }
+    }
+
     pub(super) fn traffic(&self) -> Rc<Traffic> {
         Rc::clone(&self.traffic)
     }

@@ -48,11 +48,11 @@ impl Roots {
         self.platform.get_or_init(load).clone()
     }
 
-    /// The TLS settings for a stage: the platform's roots and those of `ca_bundle`.
+    /// What a stage's certificate may lead to: the platform's roots and those of `ca_bundle`.
     ///
     /// # Errors
     /// [`RootError`] when the bundle is unusable or there is no root at all.
-    pub fn client_config(&self, ca_bundle: Option<&Path>) -> Result<Arc<ClientConfig>, RootError> {
+    pub(super) fn store(&self, ca_bundle: Option<&Path>) -> Result<RootCertStore, RootError> {
         let mut store = self.platform();
         if let Some(path) = ca_bundle {
             add_bundle(&mut store, path)?;
@@ -60,7 +60,15 @@ impl Roots {
         if store.is_empty() {
             return Err(RootError::NonePresent);
         }
-        Ok(trusting(store))
+        Ok(store)
+    }
+
+    /// The TLS settings for a stage that trust these.
+    ///
+    /// # Errors
+    /// [`RootError`] when the bundle is unusable or there is no root at all.
+    pub fn client_config(&self, ca_bundle: Option<&Path>) -> Result<Arc<ClientConfig>, RootError> {
+        self.store(ca_bundle).map(trusting)
     }
 }
 

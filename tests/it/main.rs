@@ -57,6 +57,9 @@
 //! | `tracing` | spans reach a collector, join the client's trace, and hold no secret |
 //! | `demo` | it works with an empty environment, shows no secret and leaves nothing running |
 //! | `explaining` | `explain` says what the proxy does: AWS's vectors, botocore and the proxy itself agree; what a refusal differs in |
+//! | `request` | `request` sends one signed request and writes its answer, with curl's exit codes |
+//! | `checking` | `check` finds what is there, what is not and what does not fit, and asks only what is harmless |
+//! | `policy` | `policy` writes the least that IAM has to allow, and a third-party IAM lets in with it whom it should |
 //! | `getting_started` | docs/getting-started.md: every command is run as it stands there |
 //! | `stack` | `stack` makes, changes and deletes: outputs, failures, signals, roles, terminals; against another's CloudFormation |
 //! | `refusals` | every refusal is provoked, and documented |
@@ -78,6 +81,7 @@ mod architecture;
 mod bodies;
 mod browser;
 mod canary;
+mod checking;
 mod clients;
 mod container;
 mod cookies;
@@ -110,12 +114,14 @@ mod metrics;
 mod ministack;
 mod monitoring;
 mod pages;
+mod policy;
 mod process;
 mod rates;
 mod reach;
 mod refusals;
 mod reload;
 mod renewal;
+mod request;
 mod resources;
 mod responses;
 mod secrets;

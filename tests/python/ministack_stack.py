@@ -2,6 +2,7 @@
 
     AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py deploy    prints what it made as one JSON object
     AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py delete
+    AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py allow POLICY    gives the stranger this policy, or takes it away when it is empty
     AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py prove     deploys, calls, compares, deletes
     AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py people    makes who may deploy, and who may not
     AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py keep      keeps the deployed stack's key in other places
@@ -130,6 +131,14 @@ def deploy():
         "role_arn": role_arn,
         **made,
     }
+
+
+def allow(document):
+    iam = client("iam")
+    if document:
+        iam.put_user_policy(UserName="stranger", PolicyName="given", PolicyDocument=document)
+    else:
+        iam.delete_user_policy(UserName="stranger", PolicyName="given")
 
 
 def people():
@@ -276,6 +285,8 @@ def prove():
 if __name__ == "__main__":
     if sys.argv[1:] == ["deploy"]:
         print(json.dumps(deploy()))
+    elif sys.argv[1:2] == ["allow"] and len(sys.argv) == 3:
+        allow(sys.argv[2])
     elif sys.argv[1:] == ["delete"]:
         delete()
     elif sys.argv[1:] == ["people"]:

@@ -16,27 +16,29 @@ mod parse;
 mod render;
 
 use std::{
-    fs,
-    io::{self, IsTerminal as _, Read as _, Write as _},
+    io::{self, Write as _},
     path::Path,
     process::ExitCode,
     sync::Arc,
 };
 
 use bytes::Bytes;
-use http::{Request, header};
 
 pub use parse::Wanted;
 pub(super) use parse::with_args;
 
 use against::Answer;
 use explanation::Explanation;
-use parse::{Data, Shape};
+use parse::Shape;
 
+use super::{
+    asked::{Data, Unreadable, name, read},
+    output::in_colour,
+};
 use crate::{
     config::{ApiKey, Config},
     credentials::Sources,
-    proxy::{self, Budget, Prepared, Readiness, Shared, SharedError, is_probe},
+    proxy::{self, Budget, Prepared, Shared, SharedError, is_probe},
     secret::Secret,
 };
 
@@ -44,13 +46,8 @@ use crate::{
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ExplainError {
     /// A file that is named cannot be read.
-    #[error("cannot read {name}")]
-    Read {
-        /// As it was named.
-        name: String,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Read(#[from] Unreadable),
     /// Both are to come from standard input.
     #[error("standard input cannot be both the body and the refusal")]
     #[diagnostic(help("put one of them into a file"))]
@@ -90,17 +87,13 @@ pub enum ExplainError {
 /// [`ExplainError`] when there is nothing to explain.
 pub fn run(config: Config, wanted: &Wanted) -> Result<ExitCode, ExplainError> {
     let from_input = |path: &Path| path.as_os_str() == "-";
-    let body_from_input = matches!(&wanted.body, Some(Data::File(path)) if from_input(path));
+    let body_from_input = matches!(&wanted.asked.body, Some(Data::File(path)) if from_input(path));
     if body_from_input && wanted.against.as_deref().is_some_and(from_input) {
         return Err(ExplainError::StandardInputTwice);
     }
-    let body = match &wanted.body {
-        None => Vec::new(),
-        Some(Data::Text(text)) => text.clone().into_bytes(),
-        Some(Data::File(path)) => read(path)?,
-    };
+    let body = wanted.asked.body()?;
     let refusal = wanted.against.as_deref().map(refusal).transpose()?;
-    let prepared = prepare(config, wanted, &body, refusal.as_ref())?;
+    let prepared = prepare(config, wanted, body.clone(), refusal.as_ref())?;
     let mut out = io::stdout().lock();
     let written = match (&prepared, wanted.shape) {
         (Prepared::Ready(signed), Shape::Curl) => {
@@ -134,26 +127,6 @@ pub fn run(config: Config, wanted: &Wanted) -> Result<ExitCode, ExplainError> {
     }
 }
 
-fn in_colour() -> bool {
-    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
-/// A file, or standard input.
-fn read(path: &Path) -> Result<Vec<u8>, ExplainError> {
-    let mut bytes = Vec::new();
-    let done = if path.as_os_str() == "-" {
-        io::stdin().lock().read_to_end(&mut bytes).map(drop)
-    } else {
-        fs::read(path).map(|read| bytes = read)
-    };
-    done.map_err(|source| ExplainError::Read { name: name(path), source })?;
-    Ok(bytes)
-}
-
-fn name(path: &Path) -> String {
-    if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() }
-}
-
 fn refusal(path: &Path) -> Result<Answer, ExplainError> {
     let bytes = read(path)?;
     against::read(&bytes).map_err(|why| ExplainError::NoRefusal { name: name(path), why: why.to_string() })
@@ -163,11 +136,11 @@ fn refusal(path: &Path) -> Result<Answer, ExplainError> {
 fn prepare(
     mut config: Config,
     wanted: &Wanted,
-    body: &[u8],
+    body: Bytes,
     refusal: Option<&Answer>,
 ) -> Result<Prepared, ExplainError> {
-    if is_probe(&config, &wanted.method, wanted.target.path()) {
-        return Err(ExplainError::Answered { path: wanted.target.path().to_owned() });
+    if is_probe(&config, &wanted.asked.method, wanted.asked.target.path()) {
+        return Err(ExplainError::Answered { path: wanted.asked.target.path().to_owned() });
     }
     // Who explains is no caller, and nobody waits here for a login.
     config.guard.token = None;
@@ -191,16 +164,8 @@ fn prepare(
     if wanted.examples {
         sources.hold_examples(signing());
     }
-    // Nobody asks for it here.
-    let budget = Budget::new(&config, &Readiness::new(|| false))?;
-    let shared = Shared::new(&sources, &budget, None);
-    let mut request = Request::new(Bytes::copy_from_slice(body));
-    *request.method_mut() = wanted.method.clone();
-    *request.uri_mut() = wanted.target.clone().into();
-    for (name, value) in &wanted.headers {
-        request.headers_mut().append(name.clone(), value.clone());
-    }
-    request.headers_mut().entry(header::HOST).or_insert(header::HeaderValue::from_static("localhost"));
+    let shared = Shared::new(&sources, &Budget::unprobed(&config)?, None);
+    let request = wanted.asked.request(body);
     let at = wanted.at.or_else(|| refusal?.date);
     runtime.block_on(async {
         super::run::wait_for_keys(&config, &sources).await;

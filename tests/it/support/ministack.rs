@@ -123,8 +123,17 @@ impl Ministack {
 
     /// `tests/python/ministack_stack.py` with this argument, pointed here.
     pub fn script(&self, argument: &str) -> String {
+        self.script_with(&[argument])
+    }
+
+    fn script_with(&self, arguments: &[&str]) -> String {
         let endpoint = format!("http://{}", self.address);
-        python::run(python::script("ministack_stack.py").arg(argument).env("AWS_ENDPOINT_URL", endpoint))
+        python::run(python::script("ministack_stack.py").args(arguments).env("AWS_ENDPOINT_URL", endpoint))
+    }
+
+    /// Gives the stack's stranger this policy; an empty one takes it away.
+    pub fn allow_stranger(&self, policy: &str) {
+        self.script_with(&["allow", policy]);
     }
 
     /// Deploys the three-route stack with its callers.

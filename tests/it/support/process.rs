@@ -244,6 +244,21 @@ impl Launch {
         command
     }
 
+    /// Another command with these arguments, in the same environment and with the same settings as `run` would have.
+    pub fn instead(&self, name: &str, arguments: &[&str]) -> Ended {
+        let run = self.command();
+        let mut command = Command::new(run.get_program());
+        command.arg(name).args(arguments).args(run.get_args().skip(1)).stdin(Stdio::null()).env_clear();
+        command.current_dir(self.home.path());
+        command.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Running::spawn(&mut command).end()
+    }
+
+    /// HOME, and the directory it is started in.
+    pub fn home(&self) -> &TempDir {
+        &self.home
+    }
+
     /// Starts it and waits until it listens; an error when it ends instead.
     pub fn try_start(self) -> Result<Countersign, Ended> {
         let mut running = Running::spawn(&mut self.command());

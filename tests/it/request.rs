@@ -1,0 +1,186 @@
+//! `countersign request` sends one request as the proxy would, writes what came and nothing else on standard output, and
+//! says by its exit code, as curl does, how it went.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    leaks::Leaks,
+    origin::{Reply, Request, Then, answer},
+    process::Ended,
+    scene::{API_KEY, SECRET, Setup, TOKEN, assert_signed, ok},
+};
+
+fn assert_code(ended: &Ended, code: i32) {
+    assert_eq!(ended.code, Some(code), "{ended:?}");
+}
+
+#[test]
+fn it_is_signed_and_the_answer_comes_as_it_is() {
+    let (origin, launch) = Setup::new().api_key().session().prepare(|request, reply| {
+        let body = [b"\xff\x00got ", &request.body[..]].concat();
+        reply.send(answer("201 Created", &[("x-Of-Stage", "a"), ("content-type", "text/plain")], body))?;
+        Ok(Then::Keep)
+    });
+    let home = launch.home().path().to_owned();
+    launch.home().write("order.json", "{\"a\":1}");
+    let file = home.join("answer");
+    let ended = launch.instead(
+        "request",
+        &[
+            "POST",
+            "/orders?b=2",
+            "-d",
+            "@order.json",
+            "-H",
+            "content-type: application/json",
+            "-o",
+            file.to_str().unwrap(),
+        ],
+    );
+    assert_code(&ended, 0);
+    assert_eq!((ended.out.as_str(), ended.err.as_str()), ("", ""));
+    assert_eq!(fs::read(file).unwrap(), b"\xff\x00got {\"a\":1}");
+    let sent = origin.next();
+    assert_signed(&sent);
+    assert_eq!(
+        (sent.method(), sent.target(), &sent.body[..]),
+        ("POST", &b"/prod/orders?b=2"[..], &b"{\"a\":1}"[..])
+    );
+    assert_eq!(sent.head.one("x-api-key"), Some(API_KEY));
+    assert_eq!(sent.head.one("content-type"), Some("application/json"));
+
+    let ended = launch.instead("request", &["GET", "/orders", "--json"]);
+    let told: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(
+        (&told["status"], &told["reason"], &told["body"]),
+        (&json!(201), &json!("Created"), &Value::Null)
+    );
+    assert_eq!(told["body_base64"], "/wBnb3Qg");
+    assert!(told["headers"].as_array().unwrap().contains(&json!(["x-of-stage", "a"])), "{told}");
+}
+
+#[test]
+fn the_head_is_written_when_asked_for() {
+    let (_origin, launch) = Setup::new().top("request_id = false").prepare(ok);
+    let shown = |method: &str| {
+        let ended = launch.instead("request", &[method, "/", "-i"]);
+        // Lines are captured without their ends.
+        let (head, body) = ended.out.split_once("\n\n").unwrap_or_else(|| panic!("{ended:?}"));
+        (head.to_owned(), body.to_owned())
+    };
+    let head = "HTTP/1.1 200 OK\ncontent-length: 2".to_owned();
+    assert_eq!(shown("GET"), (head.clone(), "ok\n".to_owned()));
+    assert_eq!(shown("HEAD"), (head, String::new()));
+}
+
+#[test]
+fn the_exit_code_is_curls() {
+    let (origin, launch) = Setup::new().stage("deny = [\"* /secret\"]").prepare(|_, reply| {
+        reply.send(answer("404 Not Found", &[], "none such"))?;
+        Ok(Then::Keep)
+    });
+    let ended = launch.instead("request", &["GET", "/orders"]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "none such\n"), "{ended:?}");
+    let ended = launch.instead("request", &["GET", "/orders", "--fail-with-body"]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(22), "none such\n"), "{ended:?}");
+    let ended = launch.instead("request", &["GET", "/orders", "--fail-with-body", "--repeat", "2"]);
+    assert_code(&ended, 22);
+    assert_eq!(origin.take().len(), 4);
+
+    // The proxy's own answer goes where errors go.
+    let ended = launch.instead("request", &["GET", "/secret"]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{ended:?}");
+    assert!(ended.err.contains("not-lent") && ended.err.contains("stage.deny names it"), "{ended:?}");
+    assert_eq!(origin.take().len(), 0);
+
+    for arguments in [
+        &["GET"][..],
+        &["GET", "orders"],
+        &["GET", "/", "--no-such"],
+        &["GET", "/", "--repeat", "0"],
+        &["GET", "/", "--workers", "many"],
+    ] {
+        assert_code(&launch.instead("request", arguments), 2);
+    }
+    let ended = launch.instead("request", &["POST", "/", "-d", "@absent"]);
+    assert_eq!((ended.code, ended.err.contains("cannot read absent")), (Some(1), true), "{ended:?}");
+    let ended = launch.instead("request", &["GET", "/", "-o", "absent/file"]);
+    assert_eq!((ended.code, ended.err.contains("cannot write absent/file")), (Some(1), true), "{ended:?}");
+    assert_eq!(origin.take().len(), 0);
+
+    let (gone, launch) = Setup::new().plain().prepare(ok);
+    drop(gone);
+    let ended = launch.instead("request", &["GET", "/orders"]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{ended:?}");
+    assert!(ended.err.contains("upstream-connect"), "{ended:?}");
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_no_success() {
+    let (_origin, launch) = Setup::new().prepare(|_, reply| {
+        reply.send("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")?;
+        Ok(Then::Cut)
+    });
+    let ended = launch.instead("request", &["GET", "/"]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(1), "half\n"), "{ended:?}");
+    assert!(ended.err.contains("broke off after 4 bytes"), "{ended:?}");
+    let ended = launch.instead("request", &["GET", "/", "--json"]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{ended:?}");
+}
+
+#[test]
+fn many_go_over_one_connection() {
+    let (origin, launch) = Setup::new().prepare(ok);
+    let ended = launch.instead("request", &["GET", "/", "--repeat", "5", "--json"]);
+    assert_code(&ended, 0);
+    let told: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!((&told["sent"], &told["statuses"]), (&json!(5), &json!({"200": 5})), "{told}");
+    assert!(told["micros"]["least"].as_u64() <= told["micros"]["most"].as_u64(), "{told}");
+    let sent = origin.take();
+    assert_eq!(sent.len(), 5);
+    for request in &sent {
+        assert_signed(request);
+        assert_eq!(request.connection, 0);
+    }
+    let ended = launch.instead("request", &["GET", "/", "--repeat", "2"]);
+    let mut lines = ended.out.lines();
+    assert_eq!(lines.next(), Some("2 sent"));
+    assert_eq!(lines.next(), Some("  200                      2"));
+    assert!(lines.next().is_some_and(|line| line.starts_with("  least ")), "{ended:?}");
+}
+
+fn forbidden(_: &Request, reply: &mut Reply<'_>) -> std::io::Result<Then> {
+    let kind = ("x-amzn-errortype", "ForbiddenException");
+    reply.send(answer("403 Forbidden", &[kind, ("x-amzn-requestid", "1")], r#"{"message":"Forbidden"}"#))?;
+    Ok(Then::Keep)
+}
+
+#[test]
+fn a_gateways_refusal_is_explained_beside_the_answer() {
+    let (origin, launch) = Setup::new().api_key().session().prepare(forbidden);
+    let ended = launch.instead("request", &["GET", "/orders"]);
+    assert_code(&ended, 0);
+    // Asked once: what explains it is not sent.
+    assert_eq!(origin.take().len(), 1);
+    assert_eq!(ended.out, "{\"message\":\"Forbidden\"}\n");
+    let first = ended.err.lines().next().unwrap_or_default().to_owned();
+    assert!(first.to_lowercase().contains("api key") && ended.err.contains("\n  - "), "{ended:?}");
+    let ended = launch.instead("request", &["GET", "/orders", "--json"]);
+    let told: Value = serde_json::from_str(&ended.out).unwrap();
+    assert!(told["diagnosis"]["title"].is_string(), "{told}");
+    assert_code(&ended, 0);
+    let leaks = Leaks::of([SECRET, TOKEN, API_KEY]);
+    leaks.assert_none("request", format!("{}{}", ended.out, ended.err).as_bytes());
+}
+
+#[test]
+fn the_callers_token_is_not_asked_for() {
+    let top = "guard.token = { env = \"CALLERS_TOKEN\" }";
+    let (origin, launch) =
+        Setup::new().top(top).variable("CALLERS_TOKEN", &"token-of-callers-".repeat(4)).prepare(ok);
+    let ended = launch.instead("request", &["GET", "/"]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "ok\n"), "{ended:?}");
+    assert_signed(&origin.next());
+}
