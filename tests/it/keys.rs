@@ -126,7 +126,7 @@ impl Keeper {
                     "id": "a1b2c3d4e5", "name": "orders", "enabled": on.load(Ordering::SeqCst),
                     "value": format!("the-key-{times}-0123456789"),
                 });
-                reply.send(answer("200 OK", &[("content-type", "application/json")], &body.to_string()))?;
+                reply.send(answer("200 OK", &[("content-type", "application/json")], body.to_string()))?;
             } else {
                 let kind =
                     [("content-type", "application/json"), ("x-amzn-errortype", "AccessDeniedException")];

@@ -99,9 +99,9 @@ fn rows() -> Vec<Row> {
         row!("stage.api_key.env", "A", "B", r#""C""#, WITH_REGION, |c| format!("{:?}", c.stages[0].api_key), r#"Some(Env("A"))"#),
         row!("stage.api_key.file", "/a", "/b", r#""/c""#, WITH_REGION, |c| format!("{:?}", c.stages[0].api_key), r#"Some(File("/a"))"#),
         row!("stage.api_key.command", "a 'b c'", "b", r#"["c", "d e"]"#, WITH_REGION, |c| format!("{:?}", c.stages[0].api_key), r#"Some(Command(["a", "b c"]))"#),
-        row!("stage.api_key.id", "a1b2c3", "b1", r#""c1""#, WITH_REGION, |c| kept(&c.stages[0].api_key), r#"ApiGateway("a1b2c3") in us-west-2"#),
-        row!("stage.api_key.secret", "a/b#c.d", "b", r#""c""#, WITH_REGION, |c| kept(&c.stages[0].api_key), r#"SecretsManager("a/b", Some("c.d")) in us-west-2"#),
-        row!("stage.api_key.parameter", "/a/b", "/b", r#""/c""#, WITH_REGION, |c| kept(&c.stages[0].api_key), r#"ParameterStore("/a/b") in us-west-2"#),
+        row!("stage.api_key.id", "a1b2c3", "b1", r#""c1""#, WITH_REGION, |c| kept(c.stages[0].api_key.as_ref()), r#"ApiGateway("a1b2c3") in us-west-2"#),
+        row!("stage.api_key.secret", "a/b#c.d", "b", r#""c""#, WITH_REGION, |c| kept(c.stages[0].api_key.as_ref()), r#"SecretsManager("a/b", Some("c.d")) in us-west-2"#),
+        row!("stage.api_key.parameter", "/a/b", "/b", r#""/c""#, WITH_REGION, |c| kept(c.stages[0].api_key.as_ref()), r#"ParameterStore("/a/b") in us-west-2"#),
         row!("stage.signed_headers", "X-A,x-aa", "x-b", r#"["x-c"]"#, WITH_REGION, |c| format!("{:?}", c.stages[0].signed_headers), r#"["x-a", "x-aa"]"#),
         row!("stage.connect_to", "A.example:1", "[::1]:2", r#""c.example:3""#, WITH_REGION, |c| format!("{:?}", c.stages[0].connect_to), r#"Some(("a.example", 1))"#),
         row!("stage.ca_bundle", "Cargo.toml", "src/lib.rs", r#""src/main.rs""#, WITH_REGION, |c| format!("{:?}", c.stages[0].ca_bundle), r#"Some("Cargo.toml")"#),
@@ -121,7 +121,7 @@ fn rows() -> Vec<Row> {
 }
 
 /// Where AWS keeps a stage's key.
-fn kept(key: &Option<ApiKey>) -> String {
+fn kept(key: Option<&ApiKey>) -> String {
     match key {
         Some(ApiKey::Lookup(lookup)) => {
             format!("{:?} in {}", lookup.place, lookup.region.as_deref().unwrap_or("no region"))
