@@ -11,8 +11,10 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY benches benches
-# The template of `countersign stack`, which is built in.
+# What is built in: the template of `countersign stack`, the unit and the agent of `countersign service`.
 COPY config/cloudformation.yaml config/cloudformation.yaml
+COPY deploy/systemd/countersign.service deploy/systemd/countersign.service
+COPY deploy/launchd/countersign.plist deploy/launchd/countersign.plist
 RUN cargo build --locked --release --bin countersign
 
 # Bookworm's glibc, as in the stage above, and the certificates of public authorities. The program needs no more.
