@@ -117,8 +117,11 @@ fn what_is_written_serves_and_nothing_is_overwritten_unasked() {
         assert_eq!(ended.code, Some(code), "{ended:?}");
         assert_eq!(&fs::read_to_string(&path).unwrap(), then, "{answer}");
     }
-    fs::write(&path, &own).unwrap();
-    run(&[stack.url.as_str(), "--yes", "-o", file], 0);
+    // A key that is written in it is not shown.
+    fs::write(&path, own.replace(&format!("id = \"{}\"", stack.api_key_id), "value = \"open-sesame-1234\""))
+        .unwrap();
+    let shown = run(&[stack.url.as_str(), "--yes", "--json", "-o", file], 0);
+    assert!(shown.err.contains("- api_key = { value = ****") && !shown.err.contains("sesame"), "{shown:?}");
     assert_eq!(fs::read_to_string(&path).unwrap(), expected);
 
     // An HTTP API; and now several fit.

@@ -53,9 +53,12 @@ pub(super) const fn auth_name(auth: Auth) -> &'static str {
     }
 }
 
-/// The lines that go and come, with the others between them.
+/// The lines that go and come, with the others between them. Secrets in those that go are blanked; the others are what
+/// [`text`] made, and hold none.
 pub(super) fn changes(before: &str, after: &str) -> Vec<(char, String)> {
     let (old, new): (Vec<&str>, Vec<&str>) = (before.lines().collect(), after.lines().collect());
+    let shown = config::without_secrets(before);
+    let shown: Vec<&str> = shown.lines().collect();
     // The longest common part of what is left of both, from each place on.
     let mut common = vec![vec![0_usize; new.len() + 1]; old.len() + 1];
     for (i, line) in old.iter().enumerate().rev() {
@@ -72,7 +75,7 @@ pub(super) fn changes(before: &str, after: &str) -> Vec<(char, String)> {
         let goes = i < old.len() && (j == new.len() || common[i + 1][j] >= common[i][j + 1]);
         let (sign, line) = match (same, goes) {
             (true, _) => (' ', old[i]),
-            (false, true) => ('-', old[i]),
+            (false, true) => ('-', shown[i]),
             (false, false) => ('+', new[j]),
         };
         i += usize::from(sign != '+');
@@ -112,11 +115,28 @@ mod tests {
 
     #[test]
     fn what_changes_stands_among_what_stays() {
-        let shown: String = changes("a\nb\nc\n", "a\nx\nc\nd\n")
-            .iter()
-            .map(|(sign, line)| format!("{sign}{line} "))
-            .collect();
-        assert_eq!(shown, " a -b +x  c +d ");
+        let (before, after) = ("workers = 1\nname = 2\n[log]\n", "workers = 1\n[log]\n# x\n");
+        let shown: Vec<String> =
+            changes(before, after).iter().map(|(sign, line)| format!("{sign}{line}")).collect();
+        assert_eq!(shown, [" workers = 1", "-name = *", " [log]", "+# x"]);
         assert!(changes("a\n", "a\n").iter().all(|(sign, _)| *sign == ' '));
+    }
+
+    #[test]
+    fn secrets_in_a_file_that_is_replaced_are_not_shown() {
+        for before in [
+            "[[stage]]\nurl = \"https://a.example/\"\napi_key = { value = \"hunter2\" }\n",
+            "\u{feff}[[stage]]\r\napi_key.value = \"\"\"\r\nhunter2\r\n\"\"\"\r\n",
+            "[guard.token]\nvalue = 'hunter2'\n",
+            "[guard]\ntokn = \"hunter2\"\n",
+            "workers = 1 # api_key = { value = \"hunter2\" }\n# value=hunter2\n",
+            "this is not TOML = hunter2\n",
+        ] {
+            let shown = changes(before, "workers = 1\n");
+            assert!(shown.iter().any(|(sign, line)| *sign == '-' && line.contains("*******")), "{shown:?}");
+            assert!(shown.iter().all(|(_, line)| !line.contains("hunter2")), "{shown:?}");
+        }
+        let kept = changes("[[stage]]\nname = \"orders\"\n", "");
+        assert_eq!(kept[1], ('-', "name = \"orders\"".to_owned()));
     }
 }
