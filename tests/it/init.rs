@@ -92,6 +92,8 @@ fn what_is_written_serves_and_nothing_is_overwritten_unasked() {
         assert_eq!(answer.status, 200, "{route}: {}", answer.text());
     }
     assert!(run(&by_url, 0).out.contains("is so already"));
+    let of_a_route = format!("{}/auth/api-key", stack.url.trim_end_matches('/'));
+    assert!(run(&[&of_a_route, "-o", file], 0).out.contains("is so already"), "cut to its stage");
 
     // The other ways lead to the same, under the name that AWS itself would serve.
     let aws = format!("https://{}.execute-api.us-west-2.amazonaws.com/prod", stack.api_id);
