@@ -157,6 +157,7 @@ fn what_is_written_serves_and_nothing_is_overwritten_unasked() {
     assert!(stranger.err.contains("apigateway:GET"), "{stranger:?}");
     for (arguments, part) in [
         (&["--stack", "Nothing"][..], "there is no stack Nothing in us-west-2"),
+        (&["--api-id", http["websocket_api_id"].as_str().unwrap()], "is a WEBSOCKET API"),
         (&["--api-id", "abc123"], "there is no API abc123 in us-west-2"),
         (&["https://api.example.com/v1"], "does not say which API it leads to"),
         (&["api.example.com"], "is not a URL"),

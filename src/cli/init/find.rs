@@ -113,7 +113,11 @@ async fn of_stack(args: &InitArgs, account: &Account, name: &str) -> Result<Vec<
     // A stack need not give out a URL.
     if found.is_empty() {
         for id in of_kind("AWS::ApiGateway::RestApi").chain(of_kind("AWS::ApiGatewayV2::Api")) {
-            found.extend(of_api(args, account, &id).await?);
+            match of_api(args, account, &id).await {
+                // A WebSocket API may stand beside the one that is meant.
+                Err(InitError::Protocol { .. }) => {}
+                places => found.extend(places?),
+            }
         }
     }
     let wanted = |value: &str, given: &Option<String>| given.as_deref().is_none_or(|given| given == value);
@@ -131,13 +135,23 @@ async fn of_stack(args: &InitArgs, account: &Account, name: &str) -> Result<Vec<
 async fn of_api(args: &InitArgs, account: &Account, id: &str) -> Result<Vec<Place>, InitError> {
     let (http, name, stages) = if let Some(api) = apigateway::api(account, id).await? {
         (false, api.name, apigateway::stages(account, id).await?)
-    } else if let Some(api) = apigatewayv2::api(account, id).await? {
+    } else if let Some(api) = http_api(account, id).await? {
         (true, api.name, apigatewayv2::stages(account, id).await?)
     } else {
         return Err(InitError::NoSuchApi { id: id.to_owned(), region: account.region().to_owned() });
     };
     let stages = stages.into_iter().filter(|stage| args.stage.as_ref().is_none_or(|wanted| wanted == stage));
     Ok(stages.map(|stage| at(account, id, stage, http, &name)).collect())
+}
+
+/// The HTTP API of this id; a WebSocket API, which is of the same service, is an error.
+async fn http_api(account: &Account, id: &str) -> Result<Option<apigatewayv2::Api>, InitError> {
+    match apigatewayv2::api(account, id).await? {
+        Some(api) if api.protocol != "HTTP" => {
+            Err(InitError::Protocol { id: id.to_owned(), protocol: api.protocol })
+        }
+        api => Ok(api),
+    }
 }
 
 async fn everywhere(args: &InitArgs, account: &Account) -> Result<Vec<Place>, InitError> {
@@ -183,7 +197,7 @@ pub(super) async fn is_http(account: &Account, place: &Place) -> Result<bool, In
     if apigateway::api(account, &place.api).await?.is_some() {
         return Ok(false);
     }
-    match apigatewayv2::api(account, &place.api).await? {
+    match http_api(account, &place.api).await? {
         Some(_) => Ok(true),
         None => Err(InitError::NoSuchApi { id: place.api.clone(), region: account.region().to_owned() }),
     }
