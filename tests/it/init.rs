@@ -150,6 +150,7 @@ fn what_is_written_serves_and_nothing_is_overwritten_unasked() {
     let json: serde_json::Value = serde_json::from_str(&told.out).unwrap();
     assert_eq!((&json["url"], &json["routes"][1]["auth"]), (&aws.as_str().into(), &"iam".into()), "{told:?}");
     assert_eq!(json["api_key_id"], stack.api_key_id.as_str());
+    assert_eq!((&json["file"], &json["text"]), (&().into(), &of(&aws, "").into()));
     assert!(![made, told.out, told.err, picked.out].iter().any(|text| text.contains(&stack.api_key)));
 
     // What is not there, or not allowed, is told with what to do.

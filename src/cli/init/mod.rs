@@ -220,7 +220,7 @@ pub fn run(args: &InitArgs) -> Result<ExitCode, InitError> {
         output::json(&json!({
             "file": if printed { None } else { Some(args.output.display().to_string()) },
             "written": written, "name": found.name, "url": found.url, "api_key_id": found.key, "routes": routes,
-            "notes": notes,
+            "notes": notes, "text": if printed { Some(&text) } else { None },
         }))?;
     } else if printed {
         output::print(&text)?;
