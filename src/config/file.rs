@@ -352,6 +352,33 @@ fn remove(table: &mut DeTable<'_>, path: &str) -> bool {
     }
 }
 
+/// A file's text for a person to see: what errors blank is blanked, and so is what a comment sets, which may be a key that
+/// was commented out. Bytes, columns and lines stay what they were.
+pub(crate) fn without_secrets(text: &str) -> String {
+    let text =
+        &text.strip_prefix('\u{feff}').map_or(Cow::Borrowed(text), |rest| Cow::Owned(format!("   {rest}")));
+    let (mut table, errors) = DeTable::parse_recoverable(text);
+    let mut masked = match errors.is_empty() {
+        true => {
+            let mut walk = Walk::default();
+            walk.table(table.get_mut(), &Settings::META, "");
+            walk.masked
+        }
+        false => values_by_line(text),
+    };
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        // A `#` in a value starts no comment; blanking too much harms nobody.
+        if let Some(comment) = line.find('#')
+            && let Some(equals) = line[comment..].find('=')
+        {
+            masked.push(at + comment + equals + 1..at + line.len());
+        }
+        at += line.len();
+    }
+    blank(text, &masked)
+}
+
 /// The text with these ranges blanked: each character becomes one of the same length, so that bytes, columns and lines
 /// stay what they were.
 fn blank(text: &str, ranges: &[Range<usize>]) -> String {

@@ -92,6 +92,8 @@ fn what_is_written_serves_and_nothing_is_overwritten_unasked() {
         assert_eq!(answer.status, 200, "{route}: {}", answer.text());
     }
     assert!(run(&by_url, 0).out.contains("is so already"));
+    let of_a_route = format!("{}/auth/api-key", stack.url.trim_end_matches('/'));
+    assert!(run(&[&of_a_route, "-o", file], 0).out.contains("is so already"), "cut to its stage");
 
     // The other ways lead to the same, under the name that AWS itself would serve.
     let aws = format!("https://{}.execute-api.us-west-2.amazonaws.com/prod", stack.api_id);
@@ -117,8 +119,11 @@ fn what_is_written_serves_and_nothing_is_overwritten_unasked() {
         assert_eq!(ended.code, Some(code), "{ended:?}");
         assert_eq!(&fs::read_to_string(&path).unwrap(), then, "{answer}");
     }
-    fs::write(&path, &own).unwrap();
-    run(&[stack.url.as_str(), "--yes", "-o", file], 0);
+    // A key that is written in it is not shown.
+    fs::write(&path, own.replace(&format!("id = \"{}\"", stack.api_key_id), "value = \"open-sesame-1234\""))
+        .unwrap();
+    let shown = run(&[stack.url.as_str(), "--yes", "--json", "-o", file], 0);
+    assert!(shown.err.contains("- api_key = { value = ****") && !shown.err.contains("sesame"), "{shown:?}");
     assert_eq!(fs::read_to_string(&path).unwrap(), expected);
 
     // An HTTP API; and now several fit.
@@ -145,6 +150,7 @@ fn what_is_written_serves_and_nothing_is_overwritten_unasked() {
     let json: serde_json::Value = serde_json::from_str(&told.out).unwrap();
     assert_eq!((&json["url"], &json["routes"][1]["auth"]), (&aws.as_str().into(), &"iam".into()), "{told:?}");
     assert_eq!(json["api_key_id"], stack.api_key_id.as_str());
+    assert_eq!((&json["file"], &json["text"]), (&().into(), &of(&aws, "").into()));
     assert!(![made, told.out, told.err, picked.out].iter().any(|text| text.contains(&stack.api_key)));
 
     // What is not there, or not allowed, is told with what to do.
@@ -152,6 +158,7 @@ fn what_is_written_serves_and_nothing_is_overwritten_unasked() {
     assert!(stranger.err.contains("apigateway:GET"), "{stranger:?}");
     for (arguments, part) in [
         (&["--stack", "Nothing"][..], "there is no stack Nothing in us-west-2"),
+        (&["--api-id", http["websocket_api_id"].as_str().unwrap()], "is a WEBSOCKET API"),
         (&["--api-id", "abc123"], "there is no API abc123 in us-west-2"),
         (&["https://api.example.com/v1"], "does not say which API it leads to"),
         (&["api.example.com"], "is not a URL"),

@@ -197,7 +197,11 @@ def http():
     ):
         gateway.create_route(ApiId=api, RouteKey=key, AuthorizationType=authorization)
     gateway.create_stage(ApiId=api, StageName="$default", AutoDeploy=True)
-    return {"api_id": api}
+    chat = gateway.create_api(
+        Name="chat", ProtocolType="WEBSOCKET", RouteSelectionExpression="$request.body.action"
+    )["ApiId"]
+    gateway.create_stage(ApiId=chat, StageName="prod")
+    return {"api_id": api, "websocket_api_id": chat}
 
 
 def delete():

@@ -1,6 +1,11 @@
 //! The configuration file: its text, what would change in the one that is there, and writing it whole or not at all.
 
-use std::{fmt::Write as _, fs, io::Write as _, path::Path};
+use std::{
+    fmt::Write as _,
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
 use super::{Found, InitError, routes::Rule};
 use crate::{
@@ -53,9 +58,12 @@ pub(super) const fn auth_name(auth: Auth) -> &'static str {
     }
 }
 
-/// The lines that go and come, with the others between them.
+/// The lines that go and come, with the others between them. Secrets in those that go are blanked; the others are what
+/// [`text`] made, and hold none.
 pub(super) fn changes(before: &str, after: &str) -> Vec<(char, String)> {
     let (old, new): (Vec<&str>, Vec<&str>) = (before.lines().collect(), after.lines().collect());
+    let shown = config::without_secrets(before);
+    let shown: Vec<&str> = shown.lines().collect();
     // The longest common part of what is left of both, from each place on.
     let mut common = vec![vec![0_usize; new.len() + 1]; old.len() + 1];
     for (i, line) in old.iter().enumerate().rev() {
@@ -72,7 +80,7 @@ pub(super) fn changes(before: &str, after: &str) -> Vec<(char, String)> {
         let goes = i < old.len() && (j == new.len() || common[i + 1][j] >= common[i][j + 1]);
         let (sign, line) = match (same, goes) {
             (true, _) => (' ', old[i]),
-            (false, true) => ('-', old[i]),
+            (false, true) => ('-', shown[i]),
             (false, false) => ('+', new[j]),
         };
         i += usize::from(sign != '+');
@@ -82,9 +90,22 @@ pub(super) fn changes(before: &str, after: &str) -> Vec<(char, String)> {
     out
 }
 
-/// Writes the text beside the file, has it read as `run` would, and only then puts it in the file's place.
+/// Where a link leads, also to a file that is not there yet; whatever is no link is that itself.
+fn behind_links(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    // As many as Linux follows; who follows more goes in circles, and has been told so when the file was read.
+    for _ in 0..40 {
+        let Ok(target) = fs::read_link(&path) else { break };
+        path = path.parent().unwrap_or(Path::new("")).join(target);
+    }
+    path
+}
+
+/// Writes the text beside the file, has it read as `run` would, and only then puts it in the file's place. A link stays
+/// one, and the file that it leads to is written.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), InitError> {
     let failed = |source| InitError::File { path: path.to_owned(), source };
+    let path = &behind_links(path);
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
         .prefix(".countersign-")
@@ -108,15 +129,57 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), InitError> {
 
 #[cfg(test)]
 mod tests {
-    use super::changes;
+    use std::fs;
+
+    use super::{changes, write};
 
     #[test]
     fn what_changes_stands_among_what_stays() {
-        let shown: String = changes("a\nb\nc\n", "a\nx\nc\nd\n")
-            .iter()
-            .map(|(sign, line)| format!("{sign}{line} "))
-            .collect();
-        assert_eq!(shown, " a -b +x  c +d ");
+        let (before, after) = ("workers = 1\nname = 2\n[log]\n", "workers = 1\n[log]\n# x\n");
+        let shown: Vec<String> =
+            changes(before, after).iter().map(|(sign, line)| format!("{sign}{line}")).collect();
+        assert_eq!(shown, [" workers = 1", "-name = *", " [log]", "+# x"]);
         assert!(changes("a\n", "a\n").iter().all(|(sign, _)| *sign == ' '));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_and_its_file_is_written() {
+        use std::os::unix::fs::symlink;
+
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::create_dir(at("dotfiles")).unwrap();
+        symlink("dotfiles/real.toml", at("second")).unwrap();
+        symlink("second", at("first")).unwrap();
+        let of = |stage: &str| {
+            format!("[[stage]]\nurl = \"https://a1b2.execute-api.us-west-2.amazonaws.com/{stage}\"\n")
+        };
+        // The first time the file is not there.
+        for text in [of("one"), of("two")] {
+            write(&at("first"), &text).unwrap();
+            assert_eq!(fs::read_to_string(at("dotfiles/real.toml")).unwrap(), text);
+            for link in ["first", "second"] {
+                assert!(fs::symlink_metadata(at(link)).unwrap().is_symlink(), "{link}");
+            }
+        }
+    }
+
+    #[test]
+    fn secrets_in_a_file_that_is_replaced_are_not_shown() {
+        for before in [
+            "[[stage]]\nurl = \"https://a.example/\"\napi_key = { value = \"hunter2\" }\n",
+            "\u{feff}[[stage]]\r\napi_key.value = \"\"\"\r\nhunter2\r\n\"\"\"\r\n",
+            "[guard.token]\nvalue = 'hunter2'\n",
+            "[guard]\ntokn = \"hunter2\"\n",
+            "workers = 1 # api_key = { value = \"hunter2\" }\n# value=hunter2\n",
+            "this is not TOML = hunter2\n",
+        ] {
+            let shown = changes(before, "workers = 1\n");
+            assert!(shown.iter().any(|(sign, line)| *sign == '-' && line.contains("*******")), "{shown:?}");
+            assert!(shown.iter().all(|(_, line)| !line.contains("hunter2")), "{shown:?}");
+        }
+        let kept = changes("[[stage]]\nname = \"orders\"\n", "");
+        assert_eq!(kept[1], ('-', "name = \"orders\"".to_owned()));
     }
 }

@@ -38,6 +38,16 @@ pub(super) fn told(url: &str) -> Option<(String, Option<String>, String)> {
     Some((id.to_owned(), region, stage.to_owned()))
 }
 
+/// The URL with the stage as its whole path, for a host of API Gateway's own.
+fn of_stage(url: &str, stage: &str) -> String {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let end = url[host..].find('/').map_or(url.len(), |path| host + path);
+    match stage {
+        NO_PATH => url[..end].to_owned(),
+        stage => format!("{}/{stage}", &url[..end]),
+    }
+}
+
 /// The one stage that the arguments mean.
 pub(super) async fn place(args: &InitArgs, account: &Account) -> Result<Place, InitError> {
     let ask = !args.yes;
@@ -69,7 +79,9 @@ fn by_url(args: &InitArgs, url: &str) -> Result<Place, InitError> {
         (None, None) => return Err(InitError::NoApi { url: url.to_owned() }),
     };
     let stage = args.stage.clone().unwrap_or(stage);
-    Ok(Place { url: url.to_owned(), api, stage, http: None, name: None, keys: Vec::new() })
+    // What stands below the stage is of a route, and the rules have it.
+    let url = told(url).map_or_else(|| url.to_owned(), |_| of_stage(url, &stage));
+    Ok(Place { url, api, stage, http: None, name: None, keys: Vec::new() })
 }
 
 async fn of_stack(args: &InitArgs, account: &Account, name: &str) -> Result<Vec<Place>, InitError> {
@@ -101,7 +113,11 @@ async fn of_stack(args: &InitArgs, account: &Account, name: &str) -> Result<Vec<
     // A stack need not give out a URL.
     if found.is_empty() {
         for id in of_kind("AWS::ApiGateway::RestApi").chain(of_kind("AWS::ApiGatewayV2::Api")) {
-            found.extend(of_api(args, account, &id).await?);
+            match of_api(args, account, &id).await {
+                // A WebSocket API may stand beside the one that is meant.
+                Err(InitError::Protocol { .. }) => {}
+                places => found.extend(places?),
+            }
         }
     }
     let wanted = |value: &str, given: &Option<String>| given.as_deref().is_none_or(|given| given == value);
@@ -111,13 +127,7 @@ async fn of_stack(args: &InitArgs, account: &Account, name: &str) -> Result<Vec<
     found.dedup_by(|a, b| (&a.api, &a.stage) == (&b.api, &b.stage));
     for place in &mut found {
         place.keys.clone_from(&keys);
-        let path = if place.stage == NO_PATH { String::new() } else { format!("/{}", place.stage) };
-        if let Some(end) =
-            place.url.find("://").and_then(|at| place.url[at + 3..].find('/').map(|path| at + 3 + path))
-        {
-            place.url.truncate(end);
-        }
-        place.url.push_str(&path);
+        place.url = of_stage(&place.url, &place.stage);
     }
     Ok(found)
 }
@@ -125,13 +135,23 @@ async fn of_stack(args: &InitArgs, account: &Account, name: &str) -> Result<Vec<
 async fn of_api(args: &InitArgs, account: &Account, id: &str) -> Result<Vec<Place>, InitError> {
     let (http, name, stages) = if let Some(api) = apigateway::api(account, id).await? {
         (false, api.name, apigateway::stages(account, id).await?)
-    } else if let Some(api) = apigatewayv2::api(account, id).await? {
+    } else if let Some(api) = http_api(account, id).await? {
         (true, api.name, apigatewayv2::stages(account, id).await?)
     } else {
         return Err(InitError::NoSuchApi { id: id.to_owned(), region: account.region().to_owned() });
     };
     let stages = stages.into_iter().filter(|stage| args.stage.as_ref().is_none_or(|wanted| wanted == stage));
     Ok(stages.map(|stage| at(account, id, stage, http, &name)).collect())
+}
+
+/// The HTTP API of this id; a WebSocket API, which is of the same service, is an error.
+async fn http_api(account: &Account, id: &str) -> Result<Option<apigatewayv2::Api>, InitError> {
+    match apigatewayv2::api(account, id).await? {
+        Some(api) if api.protocol != "HTTP" => {
+            Err(InitError::Protocol { id: id.to_owned(), protocol: api.protocol })
+        }
+        api => Ok(api),
+    }
 }
 
 async fn everywhere(args: &InitArgs, account: &Account) -> Result<Vec<Place>, InitError> {
@@ -177,7 +197,7 @@ pub(super) async fn is_http(account: &Account, place: &Place) -> Result<bool, In
     if apigateway::api(account, &place.api).await?.is_some() {
         return Ok(false);
     }
-    match apigatewayv2::api(account, &place.api).await? {
+    match http_api(account, &place.api).await? {
         Some(_) => Ok(true),
         None => Err(InitError::NoSuchApi { id: place.api.clone(), region: account.region().to_owned() }),
     }
@@ -209,7 +229,7 @@ pub(super) async fn key(
 
 #[cfg(test)]
 mod tests {
-    use super::told;
+    use super::{NO_PATH, of_stage, told};
 
     #[test]
     fn a_urls_host_tells_the_api_and_its_path_the_stage() {
@@ -237,6 +257,15 @@ mod tests {
             "https://abc.lambda-url.us-west-2.on.aws",
         ] {
             assert_eq!(of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_cut_to_its_stage() {
+        let host = "https://a1b2.execute-api.us-west-2.amazonaws.com";
+        for path in ["", "/", "/prod", "/prod/", "/prod/orders/7"] {
+            assert_eq!(of_stage(&format!("{host}{path}"), "prod"), format!("{host}/prod"), "{path}");
+            assert_eq!(of_stage(&format!("{host}{path}"), NO_PATH), host, "{path}");
         }
     }
 }

@@ -102,6 +102,17 @@ pub enum InitError {
         /// Where.
         region: String,
     },
+    /// It is an API, and none of HTTP requests.
+    #[error("{id} is a {protocol} API, and the proxy serves REST and HTTP APIs")]
+    #[diagnostic(help(
+        "name another API: countersign init without --api-id looks for those that it can serve"
+    ))]
+    Protocol {
+        /// Its id.
+        id: String,
+        /// What AWS calls its kind.
+        protocol: String,
+    },
     /// There is no such stack.
     #[error("there is no stack {name} in {region}")]
     #[diagnostic(help("look at the name, the account and the region (--profile, --region)"))]
@@ -209,7 +220,7 @@ pub fn run(args: &InitArgs) -> Result<ExitCode, InitError> {
         output::json(&json!({
             "file": if printed { None } else { Some(args.output.display().to_string()) },
             "written": written, "name": found.name, "url": found.url, "api_key_id": found.key, "routes": routes,
-            "notes": notes,
+            "notes": notes, "text": if printed { Some(&text) } else { None },
         }))?;
     } else if printed {
         output::print(&text)?;

@@ -49,14 +49,14 @@ pub(super) fn of_http(routes: &[apigatewayv2::Route]) -> (Vec<Rule>, Vec<String>
 }
 
 fn of(mut wants: Vec<Wants<'_>>) -> (Vec<Rule>, Vec<String>) {
-    wants.sort_by(|a, b| order(a.path).cmp(&order(b.path)).then(a.method.cmp(b.method)));
+    wants.sort_by(|a, b| shape(a.path).cmp(&shape(b.path)).then((a.method, a.path).cmp(&(b.method, b.path))));
     let mut notes = Vec::new();
-    let rules = wants.chunk_by(|a, b| a.path == b.path).map(|methods| {
+    let rules = wants.chunk_by(|a, b| shape(a.path) == shape(b.path)).map(|methods| {
         let path = methods[0].path;
         let signed = methods.iter().any(|method| method.authorization == "AWS_IAM");
         let keyed = methods.iter().any(|method| method.key);
         for method in methods.iter().filter(|method| !["AWS_IAM", "NONE"].contains(&method.authorization)) {
-            let Wants { method, authorization, .. } = method;
+            let Wants { method, path, authorization, .. } = method;
             notes.push(match signed {
                 false => format!("{method} {path} is authorized by {authorization}: the caller sends its token itself"),
                 true => format!(
@@ -76,15 +76,16 @@ fn of(mut wants: Vec<Wants<'_>>) -> (Vec<Rule>, Vec<String>) {
     (rules.collect(), notes)
 }
 
-/// Segment by segment: what is written out, then `{id}`, then `{proxy+}`.
-fn order(path: &str) -> Vec<(u8, &str)> {
-    let kind = |segment: &str| match segment {
-        "*" => 2,
-        greedy if greedy.starts_with('{') && greedy.ends_with("+}") => 2,
-        one if one.starts_with('{') => 1,
-        _ => 0,
+/// Segment by segment: what is written out, then `{id}`, then `{proxy+}`, then whatever is left. Names of variables match
+/// nothing: routes of an HTTP API may differ in them and be of one path.
+fn shape(path: &str) -> Vec<(u8, &str)> {
+    let kind = |segment| match segment {
+        "*" => (3, ""),
+        greedy if greedy.starts_with('{') && greedy.ends_with("+}") => (2, ""),
+        one if one.starts_with('{') => (1, ""),
+        written => (0, written),
     };
-    path.split('/').filter(|segment| !segment.is_empty()).map(|segment| (kind(segment), segment)).collect()
+    path.split('/').skip(1).map(kind).collect()
 }
 
 #[cfg(test)]
@@ -149,5 +150,30 @@ mod tests {
         };
         let (made, _) = of_http(&[route("$default", "NONE"), route("GET /a/{id}", "AWS_IAM")]);
         assert_eq!(rules(&made), [("/a/{id}", Auth::Iam), ("/*", Auth::None)]);
+        let (made, _) = of_http(&[route("$default", "NONE"), route("ANY /{proxy+}", "AWS_IAM")]);
+        assert_eq!(rules(&made), [("/{proxy+}", Auth::Iam), ("/*", Auth::None)]);
+    }
+
+    #[test]
+    fn what_a_variable_is_called_makes_no_other_path() {
+        let route = |key: &str, authorization: &str| Route {
+            key: key.to_owned(),
+            authorization: authorization.to_owned(),
+        };
+        let (made, notes) = of_http(&[
+            route("GET /orders/{id}", "NONE"),
+            route("POST /orders/{orderId}", "AWS_IAM"),
+            route("PUT /orders/{order}", "JWT"),
+            route("GET /orders/{id}/{rest+}", "NONE"),
+            route("GET /orders/{order}/parts", "NONE"),
+            route("PUT /orders/{order}/{part+}", "AWS_IAM"),
+        ]);
+        let expected = [
+            ("/orders/{id}", Auth::Iam),
+            ("/orders/{order}/parts", Auth::None),
+            ("/orders/{id}/{rest+}", Auth::Iam),
+        ];
+        assert_eq!(rules(&made), expected);
+        assert!(matches!(&notes[..], [note] if note.starts_with("PUT /orders/{order} is")), "{notes:?}");
     }
 }
