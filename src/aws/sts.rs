@@ -23,7 +23,11 @@ pub async fn caller(account: &Account) -> Result<Caller, Problem> {
     let asked = Client::new(&account.config).get_caller_identity().send().await;
     let told = asked.map_err(|error| Problem::new(account, "sts", "GetCallerIdentity", &error))?;
     let (Some(id), Some(arn)) = (told.account.filter(|id| is_account(id)), told.arn) else {
-        return Err(Problem::incomplete("sts", "GetCallerIdentity", "an account of twelve digits and an ARN"));
+        return Err(Problem::incomplete(
+            "sts",
+            "GetCallerIdentity",
+            "an account of twelve digits and an ARN",
+        ));
     };
     Ok(Caller { account: id, arn, user_id: told.user_id.unwrap_or_default() })
 }

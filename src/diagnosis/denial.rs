@@ -79,8 +79,15 @@ fn resource(arn: &str) -> Option<String> {
     let [api, stage, method, path] = called[..] else { return None };
     let is_method = is_api(api) && is_stage(stage) && is(method, |byte| byte.is_ascii_uppercase());
     let is_path = path.is_empty() || is(path, |byte| byte.is_ascii_graphic());
-    (partition.starts_with("aws") && is_place(partition) && is_place(region) && is_account && is_method && is_path)
-        .then(|| format!("arn:{partition}:execute-api:{region}:{account}:{api}/{stage}/{method}/{}", literal(path)))
+    (partition.starts_with("aws")
+        && is_place(partition)
+        && is_place(region)
+        && is_account
+        && is_method
+        && is_path)
+        .then(|| {
+            format!("arn:{partition}:execute-api:{region}:{account}:{api}/{stage}/{method}/{}", literal(path))
+        })
 }
 
 /// An API's id.

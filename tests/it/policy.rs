@@ -252,8 +252,7 @@ fn iam_lets_in_with_it_whom_it_refused() {
 #[test]
 fn an_account_that_is_none_is_not_taken() {
     let sts = Origin::plain(|_, reply| {
-        let answered =
-            "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>\
+        let answered = "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>\
              <Arn>arn:aws:iam::111122223333:user/ann</Arn><UserId>AIDA</UserId><Account>*</Account>\
              </GetCallerIdentityResult></GetCallerIdentityResponse>";
         reply.send(answer("200 OK", &[("content-type", "text/xml")], answered))?;

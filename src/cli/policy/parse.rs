@@ -136,7 +136,18 @@ mod tests {
         for text in ["abc123/prod", "orders=abc123/$default", "abc123/prod/v1/x", "abc123/prod/v*"] {
             assert!(api(text).is_ok(), "{text}");
         }
-        for text in ["", "abc123", "abc123/", "/prod", "abc*/prod", "abc123/*", "a:b/prod", "abc123/pr od", "abc123/prod/a%2Fb", "abc123/prod/a\u{1b}"] {
+        for text in [
+            "",
+            "abc123",
+            "abc123/",
+            "/prod",
+            "abc*/prod",
+            "abc123/*",
+            "a:b/prod",
+            "abc123/pr od",
+            "abc123/prod/a%2Fb",
+            "abc123/prod/a\u{1b}",
+        ] {
             assert!(api(text).is_err(), "{text}");
         }
     }
