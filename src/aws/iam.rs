@@ -29,6 +29,16 @@ pub struct Verdict {
     pub policies: Vec<String>,
 }
 
+/// `GetRole`: the ARN of a role by its name, with its path.
+///
+/// # Errors
+/// The call failed; asking needs `iam:GetRole`.
+pub async fn role_arn(account: &Account, name: &str) -> Result<String, Problem> {
+    let asked = Client::new(&account.config).get_role().role_name(name).send().await;
+    let told = asked.map_err(|error| Problem::new(account, "iam", "GetRole", &error))?;
+    told.role.map(|role| role.arn).ok_or_else(|| Problem::incomplete("iam", "GetRole", "a role"))
+}
+
 /// `SimulatePrincipalPolicy` of one action on these resources for `principal`: the ARN of a user or role (of an assumed
 /// role's session it is the role's that is wanted).
 ///

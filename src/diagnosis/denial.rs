@@ -3,6 +3,9 @@
 //! The gateway masks the account of the resource, but for its last four digits. The signer's own account fits when it
 //! ends in the same digits (STS tells it, or the text's own user); otherwise the API is another account's, and the mask
 //! stays: its stars are wildcards to IAM.
+//!
+//! The text may be a backend's own, or a stranger's. Its words are told; a policy, which people paste, is made of them only
+//! where it is for calling an API, of a resource in the very shape that AWS gives it.
 
 use serde_json::{Value, json};
 
@@ -60,11 +63,63 @@ fn unmasked(arn: &str, known: [Option<&str>; 2]) -> String {
     parts.join(":")
 }
 
-/// A policy with the one statement that allows `action` on `resource`.
-pub(super) fn policy(action: &str, resource: &Value) -> Value {
+/// What a caller of an API has to be allowed.
+const INVOKE: &str = "execute-api:Invoke";
+
+/// The ARN of an API's method as a policy's resource that means it and nothing else: its path is no pattern, and of the
+/// stars only those of a masked account are left. None for what is not of AWS's shape.
+fn resource(arn: &str) -> Option<String> {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    let ["arn", partition, "execute-api", region, account, called] = parts[..] else { return None };
+    let is = |text: &str, allowed: fn(u8) -> bool| !text.is_empty() && text.bytes().all(allowed);
+    let is_place = |text| is(text, |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+    let shown = account.trim_start_matches('*');
+    let is_account = account.len() == 12 && shown.len() >= 4 && is(shown, |byte| byte.is_ascii_digit());
+    let called: Vec<&str> = called.splitn(4, '/').collect();
+    let [api, stage, method, path] = called[..] else { return None };
+    let is_method = is_api(api) && is_stage(stage) && is(method, |byte| byte.is_ascii_uppercase());
+    let is_path = path.is_empty() || is(path, |byte| byte.is_ascii_graphic());
+    (partition.starts_with("aws")
+        && is_place(partition)
+        && is_place(region)
+        && is_account
+        && is_method
+        && is_path)
+        .then(|| {
+            format!("arn:{partition}:execute-api:{region}:{account}:{api}/{stage}/{method}/{}", literal(path))
+        })
+}
+
+/// An API's id.
+pub(super) fn is_api(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+}
+
+/// A stage's name.
+fn is_stage(text: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    text == "$default" || (!text.is_empty() && text.bytes().all(is_word))
+}
+
+/// `text` as IAM's pattern that matches nothing else: `${*}` is a star, and so on (IAM user guide, "Policy elements:
+/// Variables and tags").
+#[must_use]
+pub fn literal(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '*' | '?' | '$' => out.extend(['$', '{', c, '}']),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// A policy with the one statement that allows to call `resource`.
+pub(super) fn policy(resource: &str) -> Value {
     json!({
         "Version": "2012-10-17",
-        "Statement": [{ "Effect": "Allow", "Action": action, "Resource": resource }],
+        "Statement": [{ "Effect": "Allow", "Action": INVOKE, "Resource": resource }],
     })
 }
 
@@ -101,12 +156,42 @@ pub(super) fn add(facts: &Facts<'_>, diagnosis: &mut Diagnosis) {
                 .to_owned(),
         );
     }
-    diagnosis.policy = Some(policy(denied.action, &json!(resource)));
+    let pasted = self::resource(&resource).filter(|_| denied.action.eq_ignore_ascii_case(INVOKE));
+    diagnosis.policy = pasted.map(|resource| policy(&resource));
 }
 
 #[cfg(test)]
 mod tests {
-    use super::unmasked;
+    use super::{resource, unmasked};
+
+    #[test]
+    fn only_what_is_an_apis_method_goes_into_a_policy() {
+        let whole = |account: &str, called: &str| format!("arn:aws:execute-api:us-east-1:{account}:{called}");
+        for (arn, expected) in [
+            (whole("111122223333", "abc1/prod/GET/a:b"), Some(whole("111122223333", "abc1/prod/GET/a:b"))),
+            (whole("********3333", "abc1/$default/GET/"), Some(whole("********3333", "abc1/$default/GET/"))),
+            (
+                whole("111122223333", "abc1/prod/GET/*/${aws:username}/a?"),
+                Some(whole("111122223333", "abc1/prod/GET/${*}/${$}{aws:username}/a${?}")),
+            ),
+            (whole("************", "abc1/prod/GET/a"), None),
+            (whole("*********333", "abc1/prod/GET/a"), None),
+            (whole("*", "abc1/prod/GET/a"), None),
+            (whole("111122223333", "*/prod/GET/a"), None),
+            (whole("111122223333", "abc1/*/GET/a"), None),
+            (whole("111122223333", "abc1/prod/*/a"), None),
+            (whole("111122223333", "abc1/prod/GET/\u{1b}[2J"), None),
+            (whole("111122223333", "abc1/prod/GET/\u{9b}2J"), None),
+            (whole("111122223333", "*"), None),
+            ("arn:aws:execute-api:*:111122223333:abc1/prod/GET/a".to_owned(), None),
+            ("arn:*:execute-api:us-east-1:111122223333:abc1/prod/GET/a".to_owned(), None),
+            ("arn:aws:iam::123456789012:role/*".to_owned(), None),
+            ("arn:aws:iam:us-east-1:123456789012:abc1/prod/GET/a".to_owned(), None),
+            ("arn:x".to_owned(), None),
+        ] {
+            assert_eq!(resource(&arn), expected, "{arn}");
+        }
+    }
 
     #[test]
     fn the_masked_account_is_filled_in_only_when_its_digits_fit() {

@@ -27,6 +27,7 @@ mod tests;
 use serde::Serialize;
 use serde_json::Value;
 
+pub use denial::literal;
 pub use reference::reference;
 
 /// Which kind of API answered. They refuse in different words.
@@ -155,5 +156,21 @@ pub fn diagnose(seen: &Seen<'_>) -> Option<Diagnosis> {
         excluded: rule.excluded.iter().map(|text| (*text).to_owned()).collect(),
     };
     (rule.particulars)(&facts, &mut diagnosis);
-    Some(diagnosis)
+    Some(if diagnosis.policy.is_some() { diagnosis } else { diagnosis.without_policy() })
+}
+
+impl Diagnosis {
+    /// For where no policy is shown: no step speaks of one that is.
+    #[must_use]
+    pub fn without_policy(mut self) -> Self {
+        self.policy = None;
+        for step in &mut self.steps {
+            if step == rules::ATTACH {
+                rules::WRITE.clone_into(step);
+            }
+            *step = step.replace(" (the policy below)", "");
+        }
+        self.steps.retain(|step| !step.contains("the policy below"));
+        self
+    }
 }

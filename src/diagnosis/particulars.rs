@@ -1,7 +1,5 @@
 //! What a rule adds for one exchange: the names and times of the answer, and what can be ruled out.
 
-use serde_json::json;
-
 use super::{
     Diagnosis, RouteAuth, denial,
     facts::{Facts, amz_date, in_words, seconds_between},
@@ -199,8 +197,10 @@ pub(super) fn http_api(facts: &Facts<'_>, diagnosis: &mut Diagnosis) {
     {
         let partition = denial::partition(region);
         let account = facts.seen.identity_arn.and_then(denial::account).unwrap_or("*");
-        let resource =
-            format!("arn:{partition}:execute-api:{region}:{account}:{api}/*/{}/*", facts.seen.method);
-        diagnosis.policy = Some(denial::policy("execute-api:Invoke", &json!(resource)));
+        let method = facts.seen.method;
+        if denial::is_api(api) && method.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            let resource = format!("arn:{partition}:execute-api:{region}:{account}:{api}/*/{method}/*");
+            diagnosis.policy = Some(denial::policy(&resource));
+        }
     }
 }

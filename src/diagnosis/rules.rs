@@ -52,6 +52,11 @@ const fn always(_: &Facts<'_>) -> bool {
     true
 }
 
+/// What to do where a policy is shown, and where none is.
+pub(super) const ATTACH: &str = "Attach the policy below to the user or role that signs.";
+pub(super) const WRITE: &str =
+    "Attach a policy that allows it to the user or role that signs: `countersign policy` writes it.";
+
 const SIGNATURE_CHECKED: &str =
     "The signature, its date and the credentials: the gateway has checked them before this.";
 
@@ -330,7 +335,7 @@ pub(super) const RULES: &[Rule] = &[
         types: &["accessdenied"],
         why: "The gateway knows who asks, and no policy gives them execute-api:Invoke on this method.",
         steps: &[
-            "Attach the policy below to the user or role that signs.",
+            ATTACH,
             "If the API belongs to another account, its resource policy must allow the caller as well.",
             "If a policy seems to allow it already, compare its Resource with the ARN: stage, method in capitals, path without a leading slash.",
         ],

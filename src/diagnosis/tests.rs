@@ -348,6 +348,26 @@ fn a_denial_comes_with_the_policy_that_would_allow_it() {
     // Without an ARN there is nothing to allow.
     let short = seen(403, REST, b"User: x is not authorized to perform: y");
     assert_eq!(diagnosed(&short).policy, None);
+    // Nor is there in what a stranger would like to have allowed; and no step speaks of a policy that is not there.
+    for (action, resource) in [
+        ("iam:*", "arn:aws:iam::123456789012:role/*"),
+        ("iam:*", "arn:aws:execute-api:us-east-1:111122223333:abc/prod/GET/a"),
+        ("*", "arn:aws:execute-api:us-east-1:111122223333:abc/prod/GET/a"),
+        ("execute-api:*", "arn:aws:execute-api:us-east-1:111122223333:abc/prod/GET/a"),
+        ("execute-api:Invoke", "arn:aws:execute-api:us-east-1:*:*/*/*/*"),
+        ("execute-api:Invoke", "arn:aws:s3:::bucket/*"),
+    ] {
+        let hostile = format!("User: x is not authorized to perform: {action} on resource: {resource}");
+        for more in ["", " with an explicit deny", " with an explicit deny in an identity-based policy"] {
+            let it = diagnosed(&seen(403, REST, format!("{hostile}{more}").as_bytes()));
+            assert_eq!(it.policy, None, "{hostile}");
+            assert!(!it.steps.iter().any(|step| step.contains("below")), "{:?}", it.steps);
+        }
+    }
+    let it = diagnosed(&at);
+    assert_eq!(it.steps[0], "Attach the policy below to the user or role that signs.");
+    let told = it.without_policy();
+    assert_eq!((told.policy, told.steps[0].contains("`countersign policy` writes it")), (None, true));
 }
 
 #[test]

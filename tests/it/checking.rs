@@ -1,7 +1,7 @@
 //! `countersign check` says what is there and what is not, finding by finding, as text and as JSON; what it asks stages is
 //! harmless, and its exit code is for containers.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, sync::Arc};
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::{
     support::{
         leaks::Leaks,
         ministack::Ministack,
-        origin::{Options, Then, Validity, answer},
+        origin::{Options, Origin, Reply, Request, Then, Validity, answer},
         process::{Ended, Launch},
         scene::{API_KEY, NAME, SECRET, Setup, TOKEN, ok},
     },
@@ -220,6 +220,12 @@ fn only_what_is_harmless_is_asked() {
     assert_eq!((code, all.iter().any(|one| one.starts_with("DELETE"))), (Some(1), false), "{document:#}");
     assert_found(&document, "DELETE /m/act", "fail", "not-lent");
 
+    // Nor is what no stage serves, and that is told.
+    let (code, document, _) = asked(&["--probe", "GET /nowhere"]);
+    assert_eq!(code, Some(1), "{document:#}");
+    assert_found(&document, "GET /nowhere", "fail", "no stage serves it");
+    assert_eq!(of(&document, "GET /nowhere")["stage"], Value::Null);
+
     let (code, _, all) = asked(&["--no-probe"]);
     assert_eq!((code, all), (Some(0), vec!["GET /prod".to_owned()]));
 }
@@ -298,6 +304,80 @@ fn what_is_missing_fails() {
     let (code, document) = found(&launch, &["--timeout", "1s"]);
     assert_eq!(code, Some(1));
     assert_found(&document, "time", "fail", "--timeout");
+}
+
+#[test]
+fn a_denial_points_to_the_policy() {
+    let denied = |_: &Request, reply: &mut Reply<'_>| {
+        let kind = ("x-amzn-errortype", "AccessDeniedException");
+        let text = r#"{"Message":"User: arn:aws:iam::111122223333:user/ann is not authorized to perform: execute-api:Invoke on resource: arn:aws:execute-api:us-west-2:********3333:abc123/prod/GET/orders"}"#;
+        reply.send(answer("403 Forbidden", &[kind], text))?;
+        Ok(Then::Keep)
+    };
+    let stage = "route = [{ path = \"/orders\", auth = \"iam\" }]";
+    let (_origin, launch) =
+        Setup::new().stage(stage).variable("AWS_ENDPOINT_URL", "http://127.0.0.1:1").prepare(denied);
+    let (code, document) = found(&launch, &[]);
+    assert_eq!(code, Some(1), "{document:#}");
+    assert_found(&document, "GET /orders", "fail", "No policy permits this");
+    assert_found(&document, "GET /orders", "fail", "`countersign policy` writes it");
+    assert!(!document.to_string().contains("below"), "{document:#}");
+}
+
+/// STS and IAM at a role of IAM Identity Center: its path is not in the session's ARN. `get_role` is what GetRole answers.
+fn of_identity_center(get_role: &'static str) -> (Option<i32>, Value, Vec<String>) {
+    let aws = Origin::plain(move |request, reply| {
+        let asked = String::from_utf8_lossy(&request.body).into_owned();
+        let missing = "<ErrorResponse><Error><Type>Sender</Type><Code>NoSuchEntity</Code><Message>no such role</Message>\
+                       </Error><RequestId>1</RequestId></ErrorResponse>";
+        let (status, text) = if asked.contains("Action=GetCallerIdentity") {
+            let arn = "arn:aws:sts::111122223333:assumed-role/AWSReservedSSO_Dev_1/ann";
+            let text = format!(
+                "<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>{arn}</Arn><UserId>AROA:ann</UserId>\
+                 <Account>111122223333</Account></GetCallerIdentityResult></GetCallerIdentityResponse>"
+            );
+            ("200 OK", text)
+        } else if asked.contains("Action=GetRole") {
+            (if get_role.contains("<Error>") { "403 Forbidden" } else { "200 OK" }, get_role.to_owned())
+        } else if asked.contains("aws-reserved") {
+            let text = "<SimulatePrincipalPolicyResponse><SimulatePrincipalPolicyResult><IsTruncated>false</IsTruncated>\
+                        <EvaluationResults><member><EvalActionName>execute-api:Invoke</EvalActionName>\
+                        <EvalResourceName>arn</EvalResourceName><EvalDecision>allowed</EvalDecision></member>\
+                        </EvaluationResults></SimulatePrincipalPolicyResult></SimulatePrincipalPolicyResponse>";
+            ("200 OK", text.to_owned())
+        } else {
+            ("404 Not Found", missing.to_owned())
+        };
+        reply.send(answer(status, &[("content-type", "text/xml")], text))?;
+        Ok(Then::Keep)
+    });
+    let (_origin, launch) =
+        Setup::new().variable("AWS_ENDPOINT_URL", &format!("http://{}", aws.address())).prepare(ok);
+    let (code, document) = found(&launch, &["--no-probe"]);
+    let action = |request: &Arc<Request>| {
+        let body = String::from_utf8_lossy(&request.body).into_owned();
+        body.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or_default().to_owned()
+    };
+    (code, document, aws.take().iter().map(action).collect())
+}
+
+#[test]
+fn a_role_with_a_path_is_asked_about_too() {
+    let role = "<GetRoleResponse><GetRoleResult><Role>\
+                <Path>/aws-reserved/sso.amazonaws.com/</Path><RoleName>AWSReservedSSO_Dev_1</RoleName><RoleId>AROA</RoleId>\
+                <Arn>arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Dev_1</Arn>\
+                <CreateDate>2026-01-01T00:00:00Z</CreateDate></Role></GetRoleResult></GetRoleResponse>";
+    let (code, document, asked) = of_identity_center(role);
+    assert_eq!(code, Some(0), "{document:#}");
+    assert_found(&document, "iam", "ok", "identity policies allow");
+    assert_eq!(asked, ["GetCallerIdentity", "SimulatePrincipalPolicy", "GetRole", "SimulatePrincipalPolicy"]);
+
+    // Where that cannot be known, it is told.
+    let denied = "<ErrorResponse><Error><Type>Sender</Type><Code>InvalidInput</Code><Message>not a name</Message></Error>\
+                  <RequestId>1</RequestId></ErrorResponse>";
+    let (code, document, asked) = of_identity_center(denied);
+    assert_eq!((code, asked.len()), (Some(0), 3), "{document:#}");
+    assert_found(&document, "iam", "ok", "not asked: iam:GetRole failed");
 }
 
 #[test]

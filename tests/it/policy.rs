@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{
     client::{Ask, Via},
     ministack::Ministack,
+    origin::{Origin, Then, answer},
     process::{Ended, Launch, Running},
     python,
     scene::Setup,
@@ -100,6 +101,19 @@ fn what_it_cannot_know_it_asks_for() {
     assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{ended:?}");
     assert!(ended.err.contains("whose account") && ended.err.contains("--account"), "{ended:?}");
 
+    // What the path of a URL or of --api holds is no pattern.
+    let api = ["--account", "111122223333", "--api", "abc123/prod/v*/${aws:username}"];
+    let arn = "arn:aws:execute-api:us-west-2:111122223333:abc123/prod/*/v${*}/${$}{aws:username}/*";
+    assert_eq!(resources(&policy(&launch, &api)), [arn]);
+
+    // An --api that is for no stage is a slip.
+    let ended = policy(&launch, &["--account", "111122223333", "--api", "typo=abc123/prod"]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{ended:?}");
+    assert!(ended.err.contains("stage typo, and none"), "{ended:?}");
+    let ended = policy(&Launch::config(CONFIG), &["--account", "111122223333", "--api", "abc123/prod"]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{ended:?}");
+    assert!(ended.err.contains("there are several") && ended.err.contains("orders, stock-cn"), "{ended:?}");
+
     for arguments in [
         &["--account", "1111-2222-3333"][..],
         &["--format", "yaml"],
@@ -130,8 +144,8 @@ fn what_was_called_is_allowed_and_nothing_else() {
     };
     let scene = setup().start(|request, reply| {
         let status = if request.target().ends_with(b"denied") { "403 Forbidden" } else { "200 OK" };
-        reply.send(crate::support::origin::answer(status, &[], "ok"))?;
-        Ok(crate::support::origin::Then::Keep)
+        reply.send(answer(status, &[], "ok"))?;
+        Ok(Then::Keep)
     });
     for (method, target) in [
         ("GET", "/m/items/1?secret=1"),
@@ -233,6 +247,24 @@ fn iam_lets_in_with_it_whom_it_refused() {
     let ended = policy(&stranger, &[]);
     assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{ended:?}");
     assert!(ended.err.contains("sts:GetCallerIdentity") && ended.err.contains("--account"), "{ended:?}");
+}
+
+#[test]
+fn an_account_that_is_none_is_not_taken() {
+    let sts = Origin::plain(|_, reply| {
+        let answered = "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>\
+             <Arn>arn:aws:iam::111122223333:user/ann</Arn><UserId>AIDA</UserId><Account>*</Account>\
+             </GetCallerIdentityResult></GetCallerIdentityResponse>";
+        reply.send(answer("200 OK", &[("content-type", "text/xml")], answered))?;
+        Ok(Then::Keep)
+    });
+    let launch = Launch::arguments(["run", "https://abc123.execute-api.us-west-2.amazonaws.com/prod"])
+        .keys("AKIDEXAMPLE", "secret")
+        .variable("AWS_ENDPOINT_URL", &format!("http://{}", sts.address()));
+    let ended = policy(&launch, &[]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{ended:?}");
+    assert!(ended.err.contains("without an account of twelve digits"), "{ended:?}");
+    assert_eq!(sts.take().len(), 1);
 }
 
 #[test]

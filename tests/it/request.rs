@@ -93,7 +93,23 @@ fn the_exit_code_is_curls() {
     let ended = launch.instead("request", &["GET", "/secret"]);
     assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{ended:?}");
     assert!(ended.err.contains("not-lent") && ended.err.contains("stage.deny names it"), "{ended:?}");
+    // As JSON it is a document too.
+    let ended = launch.instead("request", &["GET", "/secret", "--json"]);
+    let told: Value = serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
+    assert!(ended.code == Some(1) && ended.err.contains("not-lent"), "{ended:?}");
+    let (message, hint) = (&told["error"]["message"], &told["error"]["hint"]);
+    assert!(message.as_str().is_some_and(|text| text.starts_with("not-lent: ")), "{told}");
+    assert!(hint.as_str().is_some_and(|text| text.contains("stage.deny")), "{told}");
+    // Without an answer a file stays as it is.
+    let kept = launch.home().write("kept", "what was there, and is longer");
+    assert_code(&launch.instead("request", &["GET", "/secret", "-o", "kept"]), 1);
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "what was there, and is longer");
+    assert_code(&launch.instead("request", &["GET", "/secret", "-o", "new"]), 1);
+    assert!(!launch.home().path().join("new").exists());
     assert_eq!(origin.take().len(), 0);
+    assert_code(&launch.instead("request", &["GET", "/orders", "-o", "kept"]), 0);
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "none such");
+    assert_eq!(origin.take().len(), 1);
 
     for arguments in [
         &["GET"][..],
@@ -127,7 +143,9 @@ fn an_answer_that_breaks_off_is_no_success() {
     assert_eq!((ended.code, ended.out.as_str()), (Some(1), "half\n"), "{ended:?}");
     assert!(ended.err.contains("broke off after 4 bytes"), "{ended:?}");
     let ended = launch.instead("request", &["GET", "/", "--json"]);
-    assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{ended:?}");
+    let told: Value = serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(told["error"]["message"], "the answer broke off after 4 bytes of its body");
 }
 
 #[test]
@@ -173,6 +191,37 @@ fn a_gateways_refusal_is_explained_beside_the_answer() {
     assert_code(&ended, 0);
     let leaks = Leaks::of([SECRET, TOKEN, API_KEY]);
     leaks.assert_none("request", format!("{}{}", ended.out, ended.err).as_bytes());
+}
+
+#[test]
+fn what_an_answer_says_cannot_move_the_cursor_and_is_no_policy() {
+    let said = |text: &'static str| {
+        let (_origin, launch) = Setup::new().prepare(move |_, reply| {
+            let kind = ("x-amzn-errortype", "AccessDeniedException");
+            reply.send(answer("403 Forbidden", &[kind], text))?;
+            Ok(Then::Keep)
+        });
+        let ended = launch.instead("request", &["GET", "/orders"]);
+        assert_code(&ended, 0);
+        ended.err
+    };
+    let hostile = said(
+        r#"{"Message":"User: x\u001b]0;a\u0007\u009b2J is not authorized to perform: iam:* on resource: arn:aws:iam::123456789012:role/*\u001b[2J"}"#,
+    );
+    assert!(hostile.contains("may not perform"), "{hostile:?}");
+    assert!(!hostile.chars().any(|c| c.is_control() && c != '\n'), "{hostile:?}");
+    assert!(!hostile.contains("below") && !hostile.contains("Statement"), "{hostile}");
+
+    let told = said(
+        r#"{"Message":"User: arn:aws:iam::111122223333:user/ann is not authorized to perform: execute-api:Invoke on resource: arn:aws:execute-api:us-west-2:********3333:abc123/prod/GET/orders"}"#,
+    );
+    let (steps, policy) = told.split_once("The policy:\n").unwrap_or_else(|| panic!("{told}"));
+    assert!(steps.contains("Attach the policy below"), "{told}");
+    let policy: Value = serde_json::from_str(policy).unwrap();
+    assert_eq!(
+        policy["Statement"][0]["Resource"],
+        "arn:aws:execute-api:us-west-2:111122223333:abc123/prod/GET/orders"
+    );
 }
 
 #[test]

@@ -108,12 +108,12 @@ async fn whose(wanted: &Credentials, stage: &Stage, report: &Report) {
         }
     };
     report.add(Finding::ok("identity", caller.arn.clone()));
-    if let Ok(Some(finding)) = time::timeout(PATIENCE, simulated(&account, &caller, stage)).await {
-        report.add(finding);
-    }
+    let simulated = time::timeout(PATIENCE, simulated(&account, &caller, stage)).await;
+    let late = |_| Some(Finding::ok("iam", "not asked: IAM does not answer in time"));
+    simulated.unwrap_or_else(late).into_iter().for_each(|finding| report.add(finding));
 }
 
-/// What IAM would say. None where there is nothing to ask, or nobody may ask: the probes tell then.
+/// What IAM would say. None where there is nothing to ask. That it cannot be asked is no failure: the probes tell.
 async fn simulated(account: &Account, caller: &Caller, stage: &Stage) -> Option<Finding> {
     let principal = principal(&caller.arn)?;
     // A rule without methods is looked at for one of them.
@@ -124,13 +124,26 @@ async fn simulated(account: &Account, caller: &Caller, stage: &Stage) -> Option<
     if needed.is_empty() {
         return None;
     }
-    let said = aws::iam::simulate(account, &principal, "execute-api:Invoke", &needed, None).await;
+    let ask = async |principal: &str| {
+        aws::iam::simulate(account, principal, "execute-api:Invoke", &needed, None).await
+    };
+    let mut said = ask(&principal).await;
+    if let (Err(problem), Some((_, name))) = (&said, principal.split_once(":role/"))
+        && problem.cause() == Cause::NotFound
+        && caller.arn.contains(":assumed-role/")
+    {
+        // A role with a path, as those of IAM Identity Center are: a session's ARN does not tell it.
+        said = match aws::iam::role_arn(account, name).await {
+            Ok(arn) => ask(&arn).await,
+            Err(problem) => Err(problem),
+        };
+    }
     let verdicts = match said {
         Ok(verdicts) => verdicts,
         Err(problem) if problem.cause() == Cause::Denied => {
             return Some(Finding::ok("iam", "not asked: these credentials may not have a policy simulated"));
         }
-        Err(_) => return None,
+        Err(problem) => return Some(Finding::ok("iam", format!("not asked: {}", problem.message()))),
     };
     let not: Vec<_> = verdicts.iter().filter(|verdict| verdict.decision != Decision::Allowed).collect();
     let Some(first) = not.first() else {
@@ -145,8 +158,8 @@ async fn simulated(account: &Account, caller: &Caller, stage: &Stage) -> Option<
 }
 
 /// The principal whose policies decide: of a session its role. `arn:aws:sts::111122223333:assumed-role/NAME/SESSION`
-/// becomes `arn:aws:iam::111122223333:role/NAME`; a role's path cannot be told from that, and one with a path is then
-/// not found.
+/// becomes `arn:aws:iam::111122223333:role/NAME`; a role's path cannot be told from that, and one with a path is not found
+/// so.
 fn principal(arn: &str) -> Option<String> {
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
     let [_, partition, service, _, account, resource] = parts[..] else { return None };

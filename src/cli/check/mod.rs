@@ -102,6 +102,7 @@ async fn all(
     report: &Rc<Report>,
 ) -> Result<(), CheckError> {
     own(&config, token.is_some(), report);
+    probe::for_no_stage(&config, &wanted.probes, report);
     let signing = config.stages.iter().filter(|stage| stage.signs()).map(|stage| &stage.credentials);
     let keys = config.stages.iter().filter_map(|stage| stage.api_key.as_ref());
     let sources = Sources::start(signing, keys)?;

@@ -16,7 +16,7 @@ use crate::{
         asked::below,
         request::{Refusal, beginning, diagnosed, texts},
     },
-    config::Auth,
+    config::{Auth, Config, Stage},
     proxy::{self, Came, Refused},
 };
 
@@ -48,11 +48,25 @@ pub(super) async fn all(lines: &Lines<'_>, named: &[Ask], report: &Report) -> Re
     Ok(())
 }
 
-/// Whether this stage is the one that the request is for: its mount is the longest.
+/// Whether this stage is the one that the request is for.
 fn serves(lines: &Lines<'_>, ask: &Ask) -> bool {
+    served_by(lines.config, ask).is_some_and(|stage| stage.name == lines.stage.name)
+}
+
+/// The stage that a request is for: its mount is the longest.
+fn served_by<'a>(config: &'a Config, ask: &Ask) -> Option<&'a Stage> {
     let path = ask.target.path();
-    let fitting = lines.config.stages.iter().filter(|stage| below(stage, path).is_some());
-    fitting.max_by_key(|stage| stage.mount.len()).is_some_and(|stage| stage.name == lines.stage.name)
+    let fitting = config.stages.iter().filter(|stage| below(stage, path).is_some());
+    fitting.max_by_key(|stage| stage.mount.len())
+}
+
+/// What was named and is for no stage.
+pub(super) fn for_no_stage(config: &Config, named: &[Ask], report: &Report) {
+    for ask in named.iter().filter(|ask| served_by(config, ask).is_none()) {
+        let mounts: Vec<_> = config.stages.iter().map(|stage| stage.mount.as_str()).collect();
+        let finding = Finding::fail(&format!("{} {}", ask.method, ask.target.path()), "no stage serves it");
+        report.add(finding.fix(format!("ask below a stage's mount: {}", mounts.join(", "))));
+    }
 }
 
 /// What a route that asks for this has to refuse.
@@ -132,6 +146,8 @@ async fn refused(
     let with = format!("{status} with {}", named(auth).trim_end_matches(" alone"));
     Ok(match diagnosed(&seen, &prepared) {
         Some(diagnosis) => {
+            // No policy is shown here, and more than one request may need one.
+            let diagnosis = diagnosis.without_policy();
             let finding = Finding::fail(check, format!("{with}: {}", diagnosis.title));
             diagnosis.steps.first().cloned().into_iter().fold(finding, Finding::fix)
         }

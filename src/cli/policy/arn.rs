@@ -4,17 +4,19 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::Stage;
+use super::log::unescaped;
+use crate::{config::Stage, diagnosis::literal};
 
 /// The service that this is about.
 pub(in crate::cli) const SERVICE: &str = "execute-api";
 
-/// An API's stage, and what of it a URL serves. Each part has the shape that AWS gives it, so that none is a pattern.
+/// An API's stage, and what of it a URL serves. Id and stage have the shape that AWS gives them, and the path is spelt out
+/// for IAM, so that none is a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cli) struct Api {
     id: String,
     stage: String,
-    /// `""`, or `/v1`: what the URL has behind the stage.
+    /// `""`, or `/v1`: what the URL has behind the stage, as IAM's pattern that matches nothing else.
     prefix: String,
 }
 
@@ -22,7 +24,8 @@ pub(in crate::cli) struct Api {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 #[error("the URL of stage {stage} does not tell which API it leads to")]
 #[diagnostic(help(
-    "name it: --api {stage}=ID/STAGE, with the API's id and its stage ($default for an HTTP API without one)"
+    "name it: --api {stage}=ID/STAGE, with the API's id and its stage ($default for an HTTP API without one), and what of \
+     the URL's path lies within it, without escapes"
 ))]
 pub struct Unknown {
     /// The stage's name in the configuration.
@@ -30,13 +33,15 @@ pub struct Unknown {
 }
 
 impl Api {
-    /// `None` for what is no API's id, stage and path.
+    /// `None` for what is no API's id, stage and path. A path with escapes is none: which spelling IAM compares
+    /// cannot be told.
     pub(super) fn new(id: &str, stage: &str, path: &str) -> Option<Self> {
         let is_id =
             !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
         let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         let is_stage = stage == "$default" || (!stage.is_empty() && stage.bytes().all(is_word));
-        let prefix: String = segments(path).map(|segment| format!("/{segment}")).collect();
+        let escaped = |segment| Some(format!("/{}", literal(&unescaped(segment)?)));
+        let prefix = segments(path).map(escaped).collect::<Option<String>>()?;
         (is_id && is_stage).then(|| Self { id: id.to_owned(), stage: stage.to_owned(), prefix })
     }
 
@@ -116,6 +121,8 @@ mod tests {
                 "https://abc123.execute-api.us-west-2.amazonaws.com/prod/v1/a",
                 Some(("abc123", "prod", "v1/a")),
             ),
+            ("https://abc123.execute-api.us-west-2.amazonaws.com/prod/v*", Some(("abc123", "prod", "v*"))),
+            ("https://abc123.execute-api.us-west-2.amazonaws.com/prod/a%2Ab", None),
             ("https://abc123.execute-api.us-west-2.amazonaws.com", Some(("abc123", "$default", ""))),
             (
                 "https://abc123-vpce-0f1e.execute-api.us-west-2.amazonaws.com/prod",
@@ -142,6 +149,15 @@ mod tests {
                 "arn:aws-us-gov:execute-api:us-gov-west-1:111122223333:abc123/prod/GET/v1/",
             ]
         );
+        // What the URL has behind the stage is no pattern, and no variable.
+        let api = Api::new("abc123", "prod", "v*/${aws:username}/a?/%62").unwrap();
+        assert_eq!(
+            api.resources("us-west-2", "111122223333", &BTreeSet::from(["*/*".to_owned()])),
+            ["arn:aws:execute-api:us-west-2:111122223333:abc123/prod/*/v${*}/${$}{aws:username}/a${?}/b/*"]
+        );
+        for path in ["a%2Fb", "%2A", "a%", "a\u{1b}", "ä"] {
+            assert_eq!(Api::new("abc123", "prod", path), None, "{path}");
+        }
         let api = Api::new("abc123", "$default", "").unwrap();
         assert_eq!(
             api.resources("cn-north-1", "111122223333", &BTreeSet::from(["GET/".to_owned()])),

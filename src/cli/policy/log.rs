@@ -10,11 +10,12 @@ use serde::Deserialize;
 
 use super::{
     arn::{SERVICE, segments},
-    routes::{literal_dollars, without_covered},
+    routes::without_covered,
 };
 use crate::{
     cli::asked::below,
     config::{Config, Stage, is_greedy},
+    diagnosis::literal,
     proxy,
 };
 
@@ -154,14 +155,14 @@ fn path(stage: &Stage, below: &str) -> Option<String> {
         }
         let unreserved = unescaped(segment)?;
         // Stars of a rule's segment stay; those of a client are none.
-        let stars = if named.is_some() { unreserved } else { literal_stars(&unreserved) };
+        let stars = if named.is_some() { unreserved } else { literal(&unreserved) };
         Some(stars)
     });
     Some(each.collect::<Option<Vec<_>>>()?.join("/"))
 }
 
 /// Escapes of what needs none are undone (RFC 3986, 6.2.2.2); with any other it cannot be told what IAM compares.
-fn unescaped(segment: &str) -> Option<String> {
+pub(super) fn unescaped(segment: &str) -> Option<String> {
     let mut parts = segment.split('%');
     let mut text = parts.next().unwrap_or_default().to_owned();
     for part in parts {
@@ -174,19 +175,6 @@ fn unescaped(segment: &str) -> Option<String> {
         text.push_str(rest);
     }
     text.bytes().all(|byte| byte.is_ascii_graphic()).then_some(text)
-}
-
-/// `${*}` is a star, and so on (IAM user guide, "Policy elements: Variables and tags").
-fn literal_stars(text: &str) -> String {
-    let mut out = String::new();
-    for c in literal_dollars(text).chars() {
-        match c {
-            '*' => out.push_str("${*}"),
-            '?' => out.push_str("${?}"),
-            other => out.push(other),
-        }
-    }
-    out
 }
 
 /// Paths that differ in one segment, `{}`, from many others.

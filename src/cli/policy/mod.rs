@@ -59,6 +59,15 @@ pub enum PolicyError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Api(#[from] Unknown),
+    /// `--api` is for no stage that the policy is of.
+    #[error("--api is for {}", .name.as_ref().map_or_else(|| "no stage: there are several".to_owned(), |name| format!("stage {name}, and none of that name is signed")))]
+    #[diagnostic(help("--api NAME=ID/STAGE, where NAME is one of {}", stages.join(", ")))]
+    NoStage {
+        /// As it was named.
+        name: Option<String>,
+        /// The names that there are.
+        stages: Vec<String>,
+    },
     /// There are no credentials to ask for the account with.
     #[error("whose account it is cannot be asked: {}", .0.message())]
     #[diagnostic(help("{}; or name the account: --account 111122223333", .0.hint()))]
@@ -110,6 +119,13 @@ pub fn run(config: &Config, wanted: &Wanted) -> Result<ExitCode, PolicyError> {
     }
     // Before anybody is asked, what can be known without.
     let alone = called.len() == 1;
+    let names: Vec<&str> = signing().map(|stage| stage.name.as_str()).collect();
+    if let Some(name) = wanted.for_no_stage(&names, alone) {
+        return Err(PolicyError::NoStage {
+            name: name.map(str::to_owned),
+            stages: names.into_iter().map(str::to_owned).collect(),
+        });
+    }
     let apis: Vec<_> =
         called.iter().map(|called| wanted.api(called.stage, alone)).collect::<Result<_, _>>()?;
     let mut statements: Vec<write::Statement> = Vec::new();

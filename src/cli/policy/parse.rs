@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueEnum, builder::ValueParser};
 
 use super::arn::{Api, Unknown};
-use crate::config::{Mistake, Stage};
+use crate::{
+    aws::sts::is_account,
+    config::{Mistake, Stage},
+};
 
 const HEADING: &str = "Policy";
 
@@ -41,6 +44,12 @@ impl Wanted {
             account: matches.get_one("account").cloned(),
             apis: matches.get_many("api").unwrap_or_default().cloned().collect(),
         }
+    }
+
+    /// An `--api` that is for no stage: its name, or nothing where several could be meant.
+    pub(super) fn for_no_stage(&self, stages: &[&str], alone: bool) -> Option<Option<&str>> {
+        let mut names = self.apis.iter().map(|(name, _)| name.as_deref());
+        names.find(|name| name.map_or(!alone, |name| !stages.contains(&name)))
     }
 
     /// The API behind a stage: as it is given, or as the URL tells. `alone`: no other stage could be meant.
@@ -92,8 +101,8 @@ pub(in crate::cli) fn with_args(command: Command) -> Command {
 }
 
 fn account(text: &str) -> Result<String, Mistake> {
-    let is = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
-    is.then(|| text.to_owned())
+    is_account(text)
+        .then(|| text.to_owned())
         .ok_or_else(|| Mistake::new("not an account: it has twelve digits, 111122223333"))
 }
 
@@ -107,7 +116,10 @@ fn api(text: &str) -> Result<(Option<String>, Api), Mistake> {
         (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next());
     let found = Api::new(id, stage, path.unwrap_or_default());
     found.map(|api| (name, api)).ok_or_else(|| {
-        Mistake::new("not an API and its stage: abc123/prod; $default is the stage of an HTTP API without one in its URL")
+        Mistake::new(
+            "not an API and its stage: abc123/prod; $default is the stage of an HTTP API without one in its URL, and a path \
+             behind them is written without escapes",
+        )
     })
 }
 
@@ -121,10 +133,21 @@ mod tests {
         for text in ["", "1111-2222-3333", "11112222333", "1111222233334", "11112222333x", "*"] {
             assert!(account(text).is_err(), "{text}");
         }
-        for text in ["abc123/prod", "orders=abc123/$default", "abc123/prod/v1/x"] {
+        for text in ["abc123/prod", "orders=abc123/$default", "abc123/prod/v1/x", "abc123/prod/v*"] {
             assert!(api(text).is_ok(), "{text}");
         }
-        for text in ["", "abc123", "abc123/", "/prod", "abc*/prod", "abc123/*", "a:b/prod", "abc123/pr od"] {
+        for text in [
+            "",
+            "abc123",
+            "abc123/",
+            "/prod",
+            "abc*/prod",
+            "abc123/*",
+            "a:b/prod",
+            "abc123/pr od",
+            "abc123/prod/a%2Fb",
+            "abc123/prod/a\u{1b}",
+        ] {
             assert!(api(text).is_err(), "{text}");
         }
     }

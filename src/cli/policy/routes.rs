@@ -109,7 +109,7 @@ fn pattern(segment: &str) -> String {
 }
 
 /// A dollar may begin a variable in a policy, and `${$}` never does (IAM user guide, "Policy elements: Variables and tags").
-pub(super) fn literal_dollars(text: &str) -> String {
+fn literal_dollars(text: &str) -> String {
     text.replace('$', "${$}")
 }
 

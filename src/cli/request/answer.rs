@@ -1,7 +1,7 @@
 //! What is written of an answer: as it comes, byte for byte, or as one JSON document at its end.
 
 use std::{
-    fs::File,
+    fs::{self, File, OpenOptions},
     io::{self, Write},
     path::PathBuf,
     time::Instant,
@@ -21,9 +21,7 @@ const MOST: usize = 64 << 10;
 
 /// An answer on its way out.
 pub(super) struct Written {
-    out: Box<dyn Write>,
-    /// Its name, if it is a file.
-    path: Option<PathBuf>,
+    out: Out,
     include: bool,
     json: bool,
     began: Instant,
@@ -36,18 +34,67 @@ pub(super) struct Written {
     closed: bool,
 }
 
+/// Where it goes.
+enum Out {
+    Standard(io::Stdout),
+    File(Target),
+}
+
+/// A file that is left as it is until there is something to be written: opened before anything is sent, since a request
+/// may act and its answer must have a place.
+struct Target {
+    file: File,
+    path: PathBuf,
+    /// It was not there before.
+    is_new: bool,
+    is_begun: bool,
+}
+
+impl Target {
+    fn open(path: PathBuf) -> Result<Self, RequestError> {
+        let new = OpenOptions::new().write(true).create_new(true).open(&path);
+        let (opened, is_new) = match new {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                // `create`: a link may lead to what is not there yet.
+                (OpenOptions::new().write(true).create(true).truncate(false).open(&path), false)
+            }
+            new => (new, true),
+        };
+        match opened {
+            Ok(file) => Ok(Self { file, path, is_new, is_begun: false }),
+            Err(source) => Err(RequestError::Write { path, source }),
+        }
+    }
+
+    /// What was there goes.
+    fn begin(&mut self) -> io::Result<()> {
+        // A pipe or a device has nothing to be cut off.
+        if !self.is_begun && self.file.metadata()?.is_file() {
+            self.file.set_len(0)?;
+        }
+        self.is_begun = true;
+        Ok(())
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        if self.is_new && !self.is_begun {
+            // It is empty, and nobody asked for an empty one.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
 impl Written {
     pub(super) fn new(wanted: &Wanted) -> Result<Self, RequestError> {
         let path = wanted.output.clone().filter(|path| path.as_os_str() != "-");
-        let out: Box<dyn Write> = match &path {
-            Some(path) => Box::new(
-                File::create(path).map_err(|source| RequestError::Write { path: path.clone(), source })?,
-            ),
-            None => Box::new(io::stdout()),
+        let out = match path {
+            Some(path) => Out::File(Target::open(path)?),
+            None => Out::Standard(io::stdout()),
         };
         Ok(Self {
             out,
-            path,
             include: wanted.include,
             json: wanted.json,
             began: Instant::now(),
@@ -66,6 +113,9 @@ impl Written {
             Came::Answer(answer) => answer,
         };
         let (head, mut body) = answer.into_parts();
+        if !self.json {
+            self.begin()?;
+        }
         if self.include {
             let text = head_text(&head);
             self.write(&text)?;
@@ -107,13 +157,27 @@ impl Written {
         let status = head.status;
         if self.json {
             let document = self.document(&head, diagnosis);
-            let mut text = serde_json::to_vec_pretty(&document).map_err(io::Error::from)?;
-            text.push(b'\n');
-            self.write(&text)?;
+            self.write_document(&document)?;
         }
-        let flushed = self.out.flush();
-        self.done(flushed)?;
+        self.flush()?;
         Ok(status.as_u16())
+    }
+
+    /// There is no whole answer: as JSON that is told too, where the answer would have been.
+    pub(super) fn failed(mut self, error: &RequestError) -> Result<(), RequestError> {
+        if self.json && !matches!(error, RequestError::Write { .. } | RequestError::System(_)) {
+            let hint = miette::Diagnostic::help(error).map(|hint| hint.to_string());
+            self.write_document(&json!({ "error": { "message": error.to_string(), "hint": hint } }))?;
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn write_document(&mut self, document: &Value) -> Result<(), RequestError> {
+        let mut text = serde_json::to_vec_pretty(document).map_err(io::Error::from)?;
+        text.push(b'\n');
+        self.begin()?;
+        self.write(&text)
     }
 
     fn document(&self, head: &response::Parts, diagnosis: Option<&Diagnosis>) -> Value {
@@ -134,21 +198,42 @@ impl Written {
         })
     }
 
+    fn begin(&mut self) -> Result<(), RequestError> {
+        let begun = match &mut self.out {
+            Out::Standard(_) => Ok(()),
+            Out::File(target) => target.begin(),
+        };
+        self.done(begun)
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<(), RequestError> {
-        let written = self.out.write_all(bytes);
+        let written = match &mut self.out {
+            Out::Standard(out) => out.write_all(bytes),
+            Out::File(target) => target.file.write_all(bytes),
+        };
         self.done(written)
     }
 
+    fn flush(&mut self) -> Result<(), RequestError> {
+        let flushed = match &mut self.out {
+            Out::Standard(out) => out.flush(),
+            Out::File(target) => target.file.flush(),
+        };
+        self.done(flushed)
+    }
+
     fn done(&mut self, written: io::Result<()>) -> Result<(), RequestError> {
-        match (written, &self.path) {
+        match (written, &self.out) {
             (Ok(()), _) => Ok(()),
             // A reader that has seen enough is no failure.
-            (Err(error), None) if error.kind() == io::ErrorKind::BrokenPipe => {
+            (Err(error), Out::Standard(_)) if error.kind() == io::ErrorKind::BrokenPipe => {
                 self.closed = true;
                 Ok(())
             }
-            (Err(source), Some(path)) => Err(RequestError::Write { path: path.clone(), source }),
-            (Err(error), None) => Err(error.into()),
+            (Err(source), Out::File(target)) => {
+                Err(RequestError::Write { path: target.path.clone(), source })
+            }
+            (Err(error), Out::Standard(_)) => Err(error.into()),
         }
     }
 }

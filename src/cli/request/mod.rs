@@ -28,7 +28,7 @@ pub(super) use answer::{beginning, texts};
 pub use parse::Wanted;
 pub(super) use parse::with_args;
 
-use super::asked::Unreadable;
+use super::{asked::Unreadable, output::plain};
 use crate::{
     config::Config,
     credentials::Sources,
@@ -124,7 +124,11 @@ fn once(line: &Line, wanted: &Wanted, body: &Bytes) -> Result<u16, RequestError>
     let mut written = answer::Written::new(wanted)?;
     let request = wanted.asked.request(body.clone());
     let sent = proxy::send(&line.shared, request, async |came| written.take(came).await);
-    line.wait(sent).map_err(|error| RequestError::NotHttp(error.to_string()))??;
+    let sent = line.wait(sent).map_err(|error| RequestError::NotHttp(error.to_string()));
+    if let Err(error) = sent.and_then(|taken| taken) {
+        written.failed(&error)?;
+        return Err(error);
+    }
     let diagnosis = written.refusal().and_then(|seen| {
         let again = proxy::prepare(&line.shared, wanted.asked.request(body.clone()), None);
         diagnosed(&seen, &line.wait(again).ok()?)
@@ -132,13 +136,25 @@ fn once(line: &Line, wanted: &Wanted, body: &Bytes) -> Result<u16, RequestError>
     let status = written.end(diagnosis.as_ref())?;
     if let Some(diagnosis) = diagnosis {
         // Beside the answer, which a program may read.
-        let mut errors = io::stderr().lock();
-        let _ = writeln!(errors, "{}: {}", diagnosis.title, diagnosis.why);
-        for step in &diagnosis.steps {
-            let _ = writeln!(errors, "  - {step}");
-        }
+        let _ = io::stderr().lock().write_all(told(&diagnosis).as_bytes());
     }
     Ok(status)
+}
+
+/// A diagnosis for a terminal: it holds words of the answer.
+fn told(diagnosis: &Diagnosis) -> String {
+    let mut out = format!("{}: {}\n", diagnosis.title, plain(&diagnosis.why));
+    for step in &diagnosis.steps {
+        out.push_str(&format!("  - {}\n", plain(step)));
+    }
+    if let Some(policy) = &diagnosis.policy {
+        out.push_str("The policy:\n");
+        // JSON escapes what is below a space, and not the controls behind ASCII.
+        for line in serde_json::to_string_pretty(policy).unwrap_or_default().lines() {
+            out.push_str(&format!("  {}\n", plain(line)));
+        }
+    }
+    out
 }
 
 /// A gateway's refusal, for the diagnosis.
