@@ -31,13 +31,13 @@ use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, path::PathB
 use http::{HeaderName, Method, uri::Authority};
 
 pub use error::{Error, Kind, Mistake, Place, Problem, Text};
-#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use file::without_secrets;
 pub use generate::{reference, schema};
 pub use given::{API_KEY_VARIABLE, BadValue, Given, STAGE_URL, TOKEN_VARIABLE, parse_tolerantly, with_args};
 pub use guard::{LONGEST_TOKEN, SHORTEST_TOKEN};
 pub use permissions::Exposed;
 pub use resolve::load;
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use resolve::load_text;
 pub use settings::{Settings, StageSettings};
 pub use values::{Admin, Rate, TurnWait, Wait};

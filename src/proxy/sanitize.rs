@@ -141,6 +141,7 @@ impl Step for Sanitize {
 /// Which of the fields that are rare, or need a closer look, a request has at all: one pass over the names instead of a
 /// search for each.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "a set of five names, not a state")]
 pub(crate) struct Present {
     connection: bool,
     content_encoding: bool,

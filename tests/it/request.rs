@@ -99,7 +99,7 @@ fn the_exit_code_is_curls() {
     assert!(ended.code == Some(1) && ended.err.contains("not-lent"), "{ended:?}");
     let (message, hint) = (&told["error"]["message"], &told["error"]["hint"]);
     assert!(message.as_str().is_some_and(|text| text.starts_with("not-lent: ")), "{told}");
-    assert!(hint.as_str().is_some_and(|text| text.contains("stage.deny")), "{told}");
+    assert!(hint.as_str().is_some_and(|text| text.contains("Take the rule out")), "{told}");
     // Without an answer a file stays as it is.
     let kept = launch.home().write("kept", "what was there, and is longer");
     assert_code(&launch.instead("request", &["GET", "/secret", "-o", "kept"]), 1);

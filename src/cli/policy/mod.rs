@@ -60,11 +60,11 @@ pub enum PolicyError {
     #[diagnostic(transparent)]
     Api(#[from] Unknown),
     /// `--api` is for no stage that the policy is of.
-    #[error("--api is for {}", .name.as_ref().map_or_else(|| "no stage: there are several".to_owned(), |name| format!("stage {name}, and none of that name is signed")))]
+    #[error("--api is for {what}")]
     #[diagnostic(help("--api NAME=ID/STAGE, where NAME is one of {}", stages.join(", ")))]
     NoStage {
-        /// As it was named.
-        name: Option<String>,
+        /// What it is for instead.
+        what: String,
         /// The names that there are.
         stages: Vec<String>,
     },
@@ -120,11 +120,9 @@ pub fn run(config: &Config, wanted: &Wanted) -> Result<ExitCode, PolicyError> {
     // Before anybody is asked, what can be known without.
     let alone = called.len() == 1;
     let names: Vec<&str> = signing().map(|stage| stage.name.as_str()).collect();
-    if let Some(name) = wanted.for_no_stage(&names, alone) {
-        return Err(PolicyError::NoStage {
-            name: name.map(str::to_owned),
-            stages: names.into_iter().map(str::to_owned).collect(),
-        });
+    if let Some(what) = wanted.for_no_stage(&names, alone) {
+        let stages = names.into_iter().map(str::to_owned).collect();
+        return Err(PolicyError::NoStage { what, stages });
     }
     let apis: Vec<_> =
         called.iter().map(|called| wanted.api(called.stage, alone)).collect::<Result<_, _>>()?;

@@ -46,10 +46,13 @@ impl Wanted {
         }
     }
 
-    /// An `--api` that is for no stage: its name, or nothing where several could be meant.
-    pub(super) fn for_no_stage(&self, stages: &[&str], alone: bool) -> Option<Option<&str>> {
-        let mut names = self.apis.iter().map(|(name, _)| name.as_deref());
-        names.find(|name| name.map_or(!alone, |name| !stages.contains(&name)))
+    /// What an `--api` is for that is for no stage.
+    pub(super) fn for_no_stage(&self, stages: &[&str], alone: bool) -> Option<String> {
+        self.apis.iter().find_map(|(name, _)| match name {
+            Some(name) => (!stages.contains(&name.as_str()))
+                .then(|| format!("stage {name}, and none of that name is signed")),
+            None => (!alone).then(|| "no stage: there are several".to_owned()),
+        })
     }
 
     /// The API behind a stage: as it is given, or as the URL tells. `alone`: no other stage could be meant.

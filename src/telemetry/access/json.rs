@@ -40,6 +40,10 @@ impl Visit for JsonLine<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.key(field);
         // Looked at to the end, several bytes at a time, as hardly any holds one.
+        #[expect(
+            clippy::needless_bitwise_bool,
+            reason = "without branches it is done for several bytes at once"
+        )]
         let plain = |byte: u8| (b' '..0x7F).contains(&byte) & (byte != b'"') & (byte != b'\\');
         if value.bytes().fold(true, |all, byte| all & plain(byte)) {
             self.out.push(b'"');
