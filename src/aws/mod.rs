@@ -22,6 +22,7 @@ pub mod secretsmanager;
 pub mod ssm;
 pub mod sts;
 
+pub(crate) use problem::plain;
 pub use problem::{Cause, Problem};
 
 use aws_config::SdkConfig;

@@ -70,7 +70,7 @@ impl Problem {
             return Self::unreachable(account, service, operation, error);
         }
         let status = error.raw_response().map(|answer| answer.status().as_u16());
-        let id = error.request_id().map(|id| format!(" (request {id})")).unwrap_or_default();
+        let id = error.request_id().map(|id| format!(" (request {})", plain(id))).unwrap_or_default();
         let words = match (&code, &said, status) {
             (Some(code), Some(said), _) => format!("{code}: {}", said.trim().trim_end_matches('.')),
             (Some(code), None, _) => code.clone(),
@@ -225,7 +225,7 @@ fn denied(action: &str, said: &str) -> String {
 }
 
 /// Without what could move the cursor of a terminal: an emulator may say anything.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
@@ -235,12 +235,19 @@ fn deepest(error: &dyn Error) -> String {
     while let Some(source) = error.source() {
         error = source;
     }
-    error.to_string()
+    plain(&error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Cause, cause, denied};
+    use aws_config::{Region, SdkConfig};
+    use aws_smithy_runtime_api::{
+        client::result::SdkError,
+        http::{Response, StatusCode},
+    };
+    use aws_smithy_types::{body::SdkBody, error::ErrorMetadata};
+
+    use super::{Account, Cause, Problem, cause, denied};
 
     #[test]
     fn what_is_missing_is_told_in_the_words_of_iam() {
@@ -253,6 +260,23 @@ mod tests {
              arn:aws:cloudformation:us-west-2:111122223333:stack/AuthAPIStack/*"
         );
         assert_eq!(denied("ssm:GetParameter", ""), "have a policy of the caller allow ssm:GetParameter");
+    }
+
+    #[test]
+    fn what_a_service_says_moves_no_cursor() {
+        let account =
+            Account::new(SdkConfig::builder().region(Region::new("us-west-2")).build(), String::new());
+        let said = ErrorMetadata::builder().code("No\x1b[2J").message("a\u{9b}31m\r\nb").build();
+        let mut answer = Response::new(StatusCode::try_from(400).unwrap(), SdkBody::empty());
+        // Those that a field's value may hold.
+        answer.headers_mut().insert("x-amzn-requestid", "id\u{9b}2J".to_owned());
+        let failed = SdkError::service_error(said, answer);
+        let broken = SdkError::construction_failure(std::io::Error::other("gone\x1b]0;title\x07"));
+        for error in [failed, broken] {
+            let problem = Problem::new(&account, "sts", "GetCallerIdentity", &error);
+            let shown = format!("{}{}", problem.message(), problem.hint());
+            assert!(!shown.contains(char::is_control), "{shown:?}");
+        }
     }
 
     #[test]

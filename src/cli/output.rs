@@ -4,7 +4,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use serde::Serialize;
 
-/// Whether standard output may be coloured: it is a terminal, and `NO_COLOR` is not set (<https://no-color.org>).
+/// Whether standard output may be coloured: it is a terminal that obeys, and `NO_COLOR` is not set
+/// (<https://no-color.org>).
 #[must_use]
 pub fn in_colour() -> bool {
     io::stdout().is_terminal() && wanted()
@@ -17,7 +18,13 @@ pub fn errors_in_colour() -> bool {
 }
 
 fn wanted() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && obeyed()
+}
+
+/// Whether terminals take escapes here: `TERM` names one that does more than print (`dumb` of terminfo's does not).
+#[must_use]
+pub fn obeyed() -> bool {
+    std::env::var_os("TERM").is_some_and(|name| !name.is_empty() && name != "dumb")
 }
 
 /// What part of a line is, which decides its colour.

@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     ShutdownArgs,
     ask::{Answer, NoAnswer, ask_within},
+    output::plain,
 };
 use crate::config::TOKEN_VARIABLE;
 
@@ -103,13 +104,14 @@ async fn end(args: &ShutdownArgs, token: Option<&HeaderValue>) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
+/// In its words, which move no cursor: whoever listens there may say anything.
 fn refused(address: SocketAddr, answer: &Answer) -> ShutdownError {
     let said: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let text = |key: &str| said[key].as_str().map(str::to_owned);
+    let text = |key: &str| said[key].as_str().map(plain);
     ShutdownError::Refused {
         address,
         status: answer.status.as_u16(),
-        said: text("message").unwrap_or_else(|| answer.text()),
+        said: text("message").unwrap_or_else(|| plain(&answer.text())),
         hint: text("hint"),
     }
 }
@@ -133,4 +135,23 @@ fn token(file: Option<&Path>) -> Result<Option<HeaderValue>, ShutdownError> {
         HeaderValue::from_str(text.trim()).map_err(|_| ShutdownError::Token { place, source: None })?;
     value.set_sensitive(true);
     Ok(Some(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use miette::Diagnostic as _;
+
+    use super::{Answer, refused};
+
+    #[test]
+    fn whoever_listens_there_moves_no_cursor() {
+        for body in [r#"{"message":"a\u001b[2J","hint":"b\u009b31m\r\nc"}"#, "\x1b]0;title\x07"] {
+            let answer = Answer { status: StatusCode::FORBIDDEN, body: body.into() };
+            let error = refused(([127, 0, 0, 1], 8081).into(), &answer);
+            let hint = error.help().map(|hint| hint.to_string()).unwrap_or_default();
+            let shown = format!("{error}{hint}");
+            assert!(!shown.contains(char::is_control), "{shown:?}");
+        }
+    }
 }

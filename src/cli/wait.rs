@@ -13,6 +13,7 @@ use tokio::time::{self, Instant};
 use super::{
     WaitArgs,
     ask::{Answer, NoAnswer, ask_within},
+    output::plain,
 };
 
 /// Between two questions.
@@ -69,7 +70,7 @@ async fn until_ready(args: &WaitArgs) -> Result<ExitCode, WaitError> {
     }
 }
 
-/// In one line.
+/// In one line, which moves no cursor: whoever listens there may say anything.
 fn reason(address: SocketAddr, answered: Result<Answer, NoAnswer>) -> String {
     let Ok(answer) = answered else { return format!("no countersign answers on {address}") };
     let report: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
@@ -83,9 +84,29 @@ fn reason(address: SocketAddr, answered: Result<Answer, NoAnswer>) -> String {
             Some(format!("{stage}{what}{hint}"))
         })
         .collect();
-    match (told.is_empty(), report["message"].as_str()) {
+    let why = match (told.is_empty(), report["message"].as_str()) {
         (false, _) => told.join("; "),
         (true, Some(message)) => format!("{address} answers {}: {message}", answer.status.as_u16()),
         (true, None) => format!("{address} answers {}", answer.status.as_u16()),
+    };
+    plain(&why)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::{Answer, reason};
+
+    #[test]
+    fn whoever_listens_there_moves_no_cursor() {
+        for body in [
+            r#"{"problems":[{"stage":"a\u001b[2J","problem":"b\r\nc","hint":"d\u009b31m"}]}"#,
+            r#"{"message":"\u001b]0;title\u0007"}"#,
+        ] {
+            let answer = Answer { status: StatusCode::SERVICE_UNAVAILABLE, body: body.into() };
+            let shown = reason(([127, 0, 0, 1], 8081).into(), Ok(answer));
+            assert!(!shown.contains(char::is_control), "{shown:?}");
+        }
     }
 }

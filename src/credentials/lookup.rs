@@ -65,7 +65,10 @@ impl Asker {
                 if !key.enabled {
                     return Err(Problem::new(
                         Kind::Refused,
-                        format!("the API key {id} ({}) is disabled, and opens nothing", key.name),
+                        format!(
+                            "the API key {id} ({}) is disabled, and opens nothing",
+                            aws::plain(&key.name)
+                        ),
                         format!(
                             "enable it: aws apigateway update-api-key --api-key {id} --patch-operations op=replace,path=/enabled,value=true"
                         ),

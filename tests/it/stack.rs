@@ -1,7 +1,13 @@
 //! `countersign stack` from no stack to one and back to none, against a CloudFormation that others wrote (ministack), and
 //! whatever comes in between: templates that fail, permissions that lack, roles, signals, terminals.
 
-use std::{net::TcpListener, process::Stdio, sync::OnceLock};
+use std::{
+    io,
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    process::Stdio,
+    sync::{Arc, Mutex, OnceLock},
+    thread,
+};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -39,6 +45,7 @@ Outputs:
 struct People {
     visitor: User,
     deployer: User,
+    leaver: User,
     role_arn: String,
 }
 
@@ -216,6 +223,99 @@ fn who_stops_watching_is_told_in_which_state_the_stack_is_left() {
     done(stack(["delete", "--name", "long", "--yes"]));
 }
 
+/// Every command to copy asks the same account; scripts get a document.
+#[test]
+fn whose_credentials_end_is_told_that_the_stack_goes_on() {
+    let (ministack, People { leaver, .. }) = ministack();
+    let deploy =
+        ["deploy", "--name", "left", "--template", "waiting.yaml", "--region", "us-west-2", "--json"];
+    let launch = bare(deploy).keys(&leaver.access_key, &leaver.secret);
+    let mut running = Running::spawn(&mut launch.command());
+    running.find(|line| line.contains("CREATE_IN_PROGRESS Wait").then_some(())).expect("it is being made");
+    ministack.script("retire");
+    let ended = running.end();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let said = ended.err.split_once("\nStopped watching. Stack left ").expect("the state").1;
+    assert!(said.contains("what CloudFormation was asked for goes on by itself"), "{ended:?}");
+    let again = "countersign stack deploy --name left --region us-west-2 --template waiting.yaml";
+    let away = "countersign stack delete --name left --region us-west-2";
+    let told = json(&ended);
+    let hint = told["error"]["hint"].as_str().expect("what to do");
+    for shown in [said, hint] {
+        assert!(shown.contains(again) && shown.contains(away), "{ended:?}");
+    }
+    let message = told["error"]["message"].as_str().expect("what happened");
+    assert!(message.contains("cloudformation:DescribeStack") && message.contains(" failed in "), "{message}");
+    assert!(words(said).contains(message), "people are told the same: {ended:?}");
+    done(stack(["delete", "--name", "left", "--yes"]));
+}
+
+/// A way to ministack that breaks when it is told to.
+struct Way {
+    address: SocketAddr,
+    /// What is open, and how many of the next connections end at once.
+    state: Arc<Mutex<(Vec<TcpStream>, usize)>>,
+}
+
+impl Way {
+    fn open() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let state = Arc::<Mutex<(Vec<TcpStream>, usize)>>::default();
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for here in listener.incoming() {
+                let here = here.expect("a connection");
+                let mut state = shared.lock().expect("no thread panics with this lock");
+                if state.1 > 0 {
+                    state.1 -= 1;
+                    continue;
+                }
+                let there = TcpStream::connect(ministack().0.address()).expect("ministack is there");
+                for (from, to) in [(&here, &there), (&there, &here)] {
+                    let [mut from, mut to] = [from, to].map(|stream| stream.try_clone().expect("a handle"));
+                    thread::spawn(move || {
+                        // Whichever way it ends, it has ended.
+                        let _ = io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Both);
+                    });
+                }
+                state.0.extend([here, there]);
+            }
+        });
+        Self { address, state }
+    }
+
+    /// Ends what is open, and the next `count` connections.
+    fn break_off(&self, count: usize) {
+        let mut state = self.state.lock().expect("no thread panics with this lock");
+        state.1 = count;
+        for stream in state.0.drain(..) {
+            // It may have ended by itself.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn to_be_broken(&self) -> usize {
+        self.state.lock().expect("no thread panics with this lock").1
+    }
+}
+
+#[test]
+fn a_network_that_comes_back_does_not_end_the_watching() {
+    let way = Way::open();
+    let waiting = ["deploy", "--name", "broken", "--template", "waiting.yaml", "--parameter", "Seconds=2"];
+    let launch = stack(waiting).variable("AWS_ENDPOINT_URL", &format!("http://{}", way.address));
+    let mut running = Running::spawn(&mut launch.command());
+    running.find(|line| line.contains("CREATE_IN_PROGRESS Wait").then_some(())).expect("it is being made");
+    // As often as the SDK tries by itself.
+    way.break_off(3);
+    let ended = running.end();
+    assert_eq!(way.to_be_broken(), 0, "{ended:?}");
+    assert!(words(&ended.err).contains("stack broken is ROLLBACK_COMPLETE"), "{ended:?}");
+    done(stack(["delete", "--name", "broken", "--yes"]));
+}
+
 #[test]
 fn who_stops_before_anything_was_asked_for_is_told_that_nothing_changed() {
     let mute = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
@@ -241,6 +341,13 @@ fn a_permission_that_lacks_is_named() {
         "{ended:?}"
     );
     assert!(!ended.err.contains(&visitor.secret), "{ended:?}");
+    for arguments in [&["outputs", "--json"][..], &["deploy", "--json"], &["delete", "--json"]] {
+        let launch = arguments.iter().fold(bare([]), |launch, argument| launch.argument(argument));
+        let launch = launch.keys(&visitor.access_key, &visitor.secret).variable("AWS_REGION", "us-west-2");
+        let error = &json(&failed(launch))["error"];
+        assert!(error["message"].as_str().is_some_and(|said| said.contains("AccessDenied")), "{error}");
+        assert!(error["hint"].as_str().is_some_and(|hint| hint.contains("have a policy")), "{error}");
+    }
 
     let unknown =
         failed(bare(["outputs"]).keys("AKIAUNKNOWNUNKNOWN00", "x").variable("AWS_REGION", "us-west-2"));
@@ -298,9 +405,14 @@ fn what_is_missing_to_begin_is_told_with_its_fix() {
 
 /// Runs it on a terminal; HOME with its templates is there for as long as the second one.
 fn on_terminal(launch: Launch) -> (Running, Launch) {
+    on_terminal_bare(launch.variable("TERM", "xterm"))
+}
+
+/// The same, on a terminal without a name, unless it has one already.
+fn on_terminal_bare(launch: Launch) -> (Running, Launch) {
     let script = root().join("tests/python/on_terminal.py");
     let wrapper = [environment("verify", "python"), script].map(|path| path.display().to_string());
-    let launch = launch.variable("TERM", "xterm").wrapped(&wrapper);
+    let launch = launch.wrapped(&wrapper);
     (Running::spawn(launch.command().stdin(Stdio::piped())), launch)
 }
 
@@ -352,4 +464,20 @@ fn on_a_terminal_it_draws_and_asks() {
     assert_eq!(ended.code, Some(130), "{ended:?}");
     assert!(ended.out.contains("Stopped. Nothing was changed."), "{ended:?}");
     done(stack(["delete", "--name", "drawn", "--yes"]));
+}
+
+#[test]
+fn on_a_terminal_that_only_prints_it_tells_by_lines() {
+    let deploy = stack(["deploy", "--name", "dull", "--template", "plain.yaml"]);
+    let delete = stack(["delete", "--name", "dull", "--yes"]).variable("TERM", "dumb");
+    for (launch, line) in [
+        (deploy, "CREATE_COMPLETE Topic (AWS::SNS::Topic)"),
+        (delete, "DELETE_COMPLETE Topic (AWS::SNS::Topic)"),
+    ] {
+        let (mut running, _home) = on_terminal_bare(launch);
+        let ended = running.end();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.out.contains(line), "{ended:?}");
+        assert!(!ended.out.contains('\x1b'), "{ended:?}");
+    }
 }

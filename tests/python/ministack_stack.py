@@ -5,6 +5,7 @@
     AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py allow POLICY    gives the stranger this policy, or takes it away when it is empty
     AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py prove     deploys, calls, compares, deletes
     AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py people    makes who may deploy, and who may not
+    AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py retire    takes the leaver's key away
     AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py keep      keeps the deployed stack's key in other places
     AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py rotate    replaces that key by another, there too
     AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py http      makes an HTTP API, and prints its id
@@ -21,6 +22,7 @@
 
     {"visitor": {…},     a user that may do nothing
      "deployer": {…},    a user that may assume the role and nothing else
+     "leaver": {…},      a user that may do everything, until it is retired
      "role_arn"}         a role that may do everything
 
 `prove` is the proof that ministack is worth asking: it calls with requests signed by botocore, right and wrong ones. With
@@ -144,7 +146,7 @@ def allow(document):
 def people():
     iam = client("iam")
     made = {}
-    for name in ("visitor", "deployer"):
+    for name in ("visitor", "deployer", "leaver"):
         arn = iam.create_user(UserName=name)["User"]["Arn"]
         key = iam.create_access_key(UserName=name)["AccessKey"]
         made[name] = {"arn": arn, "access_key": key["AccessKeyId"], "secret": key["SecretAccessKey"]}
@@ -157,7 +159,14 @@ def people():
     role_arn = iam.create_role(RoleName="deploy", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
     iam.put_role_policy(RoleName="deploy", PolicyName="all", PolicyDocument=policy("*", "*"))
     iam.put_user_policy(UserName="deployer", PolicyName="assume", PolicyDocument=policy("sts:AssumeRole", role_arn))
+    iam.put_user_policy(UserName="leaver", PolicyName="all", PolicyDocument=policy("*", "*"))
     return {"role_arn": role_arn, **made}
+
+
+def retire():
+    iam = client("iam")
+    for key in iam.list_access_keys(UserName="leaver")["AccessKeyMetadata"]:
+        iam.delete_access_key(UserName="leaver", AccessKeyId=key["AccessKeyId"])
 
 
 def keep():
@@ -295,6 +304,8 @@ if __name__ == "__main__":
         delete()
     elif sys.argv[1:] == ["people"]:
         print(json.dumps(people()))
+    elif sys.argv[1:] == ["retire"]:
+        retire()
     elif sys.argv[1:] == ["keep"]:
         keep()
     elif sys.argv[1:] == ["rotate"]:

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::config;
+use crate::{config, curl};
 
 /// The arguments of `countersign stack`.
 #[derive(Debug, Args)]
@@ -70,6 +70,24 @@ pub struct DeployArgs {
     /// Whose account.
     #[command(flatten)]
     pub account: AccountArgs,
+}
+
+impl DeployArgs {
+    /// What another `deploy` needs to say the same, for a person to copy. What a parameter holds is left out: it may be
+    /// secret.
+    pub(super) fn again(&self) -> String {
+        let mut words = String::new();
+        if let Some(path) = &self.template {
+            words.push_str(&format!(" --template {}", curl::word(path.as_os_str().as_encoded_bytes())));
+        }
+        for (key, _) in &self.parameters {
+            words.push_str(&format!(" --parameter {}=…", curl::word(key.as_bytes())));
+        }
+        for name in &self.capabilities {
+            words.push_str(&format!(" --capability {}", curl::word(name.as_bytes())));
+        }
+        words
+    }
 }
 
 /// The arguments of `countersign stack outputs`.
@@ -148,6 +166,16 @@ impl AccountArgs {
         }
     }
 
+    /// As another command is given them, for a person to copy.
+    pub(super) fn again(&self) -> String {
+        let given = [("profile", &self.profile), ("region", &self.region), ("role-arn", &self.role_arn)];
+        let words = given.into_iter().filter_map(|(name, text)| {
+            let text = text.as_deref().filter(|text| !text.trim().is_empty())?;
+            Some(format!(" --{name} {}", curl::word(text.as_bytes())))
+        });
+        words.collect()
+    }
+
     /// The region that these name.
     #[must_use]
     pub fn region(&self) -> Option<&str> {
@@ -159,5 +187,23 @@ fn parameter(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write it like Level=info".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::AccountArgs;
+
+    #[test]
+    fn a_command_to_copy_asks_the_same_account() {
+        assert_eq!(AccountArgs::default().again(), "");
+        let given = AccountArgs {
+            profile: Some("my team".to_owned()),
+            region: Some("eu-west-1".to_owned()),
+            role_arn: Some("arn:aws:iam::111122223333:role/deploy".to_owned()),
+        };
+        let expected =
+            " --profile 'my team' --region eu-west-1 --role-arn arn:aws:iam::111122223333:role/deploy";
+        assert_eq!(given.again(), expected);
     }
 }

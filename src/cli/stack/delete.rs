@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     aws::cloudformation::{self, Stack},
+    cli::output::plain,
     telemetry::RequestId,
 };
 
@@ -39,7 +40,8 @@ pub(super) async fn to_its_end(session: &mut Session, stack: &Stack) -> Result<R
     let last = session.newest_event(&stack.id).await?;
     let token = format!("countersign-{}", RequestId::next().as_str());
     session.touch(&stack.id);
-    cloudformation::delete(&session.account, &stack.id, &token).await?;
-    say(&format!("deleting {} in {}", stack.name, session.account.region()))?;
+    let asked = cloudformation::delete(&session.account, &stack.id, &token).await;
+    session.answered(asked).await?;
+    say(&format!("deleting {} in {}", plain(&stack.name), session.account.region()))?;
     session.watch(&stack.id, last, true).await
 }

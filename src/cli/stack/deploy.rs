@@ -29,9 +29,10 @@ pub(super) async fn run(args: &DeployArgs) -> Result<(), StackError> {
         }
     };
     let mut session = Session::start(&args.account, &args.name, true).await?;
+    session.deployed_with(args.again());
     let mut found = session.find().await?.filter(|stack| !status::is_gone(&stack.status));
     if let Some(stack) = found.as_ref().filter(|stack| status::moves(&stack.status)) {
-        say(&format!("{} is {} already; watching it to its end", args.name, stack.status))?;
+        say(&format!("{} is {} already; watching it to its end", args.name, plain(&stack.status)))?;
         session.touch(&stack.id);
         let id = stack.id.clone();
         let last = session.newest_event(&id).await?;
@@ -73,17 +74,25 @@ pub(super) async fn run(args: &DeployArgs) -> Result<(), StackError> {
 async fn replace(session: &mut Session, args: &DeployArgs, stack: &Stack) -> Result<(), StackError> {
     let what = format!(
         "{} is {}: it takes no update, and has to be deleted before it is made anew",
-        args.name, stack.status
+        args.name,
+        plain(&stack.status)
     );
     session.confirm(&what, "Delete it, with whatever is left in it?", args.yes).await?;
     let rest = super::delete::to_its_end(session, stack).await?;
-    if status::is_gone(&rest.status) { Ok(()) } else { Err(failure(&session.account, stack, &rest)) }
+    if status::is_gone(&rest.status) {
+        return Ok(());
+    }
+    if args.json {
+        render::failed(&args.name, &rest.status, &rest.failures, session.account.region())?;
+    }
+    Err(failure(&session.account, stack, &rest))
 }
 
 async fn create(session: &mut Session, name: &str, template: Template<'_>) -> Result<Rest, StackError> {
     // Not to be broken off: who stops here is to know whether there is a stack.
     session.touch(name);
-    let id = cloudformation::create(&session.account, name, template).await?;
+    let asked = cloudformation::create(&session.account, name, template).await;
+    let id = session.answered(asked).await?;
     session.touch(&id);
     say(&format!("creating {name} in {}", session.account.region()))?;
     if let Some(console) = render::console(&session.account, &id) {
@@ -99,7 +108,8 @@ async fn update(
 ) -> Result<(Rest, bool), StackError> {
     let last = session.newest_event(&stack.id).await?;
     session.touch(&stack.id);
-    if !cloudformation::update(&session.account, &stack.name, template).await? {
+    let asked = cloudformation::update(&session.account, &stack.name, template).await;
+    if !session.answered(asked).await? {
         // Without a change the state before it stays, which may tell of an update that was rolled back.
         let status = match stack.status.as_str() {
             "UPDATE_ROLLBACK_COMPLETE" => "UPDATE_COMPLETE",
@@ -145,8 +155,8 @@ pub(super) fn failure(account: &Account, stack: &Stack, rest: &Rest) -> StackErr
         hint.push_str(&format!("\n{console}"));
     }
     StackError::Failed {
-        name: stack.name.clone(),
-        status: rest.status.clone(),
+        name: plain(&stack.name),
+        status: plain(&rest.status),
         reasons: reasons.join("\n"),
         hint,
     }

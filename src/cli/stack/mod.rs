@@ -40,6 +40,15 @@ pub enum StackError {
     #[error("{}", .0.message())]
     #[diagnostic(help("{}", .0.hint()))]
     Aws(aws::Problem),
+    /// The same, while CloudFormation is, or may be, at work.
+    #[error("{}", problem.message())]
+    #[diagnostic(help("{}", problem.hint()))]
+    Lost {
+        /// What went wrong.
+        problem: Box<aws::Problem>,
+        /// In which state everything is left.
+        said: String,
+    },
     /// The template's file cannot be read.
     #[error("cannot read the template {}", path.display())]
     Template {
@@ -123,6 +132,11 @@ impl From<credentials::Problem> for StackError {
 /// # Errors
 /// [`StackError`] when the stack is not as it should be afterwards.
 pub fn run(args: &StackArgs) -> Result<ExitCode, StackError> {
+    let json = match &args.action {
+        Action::Deploy(args) => args.json,
+        Action::Outputs(args) => args.json,
+        Action::Delete(args) => args.json,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(async {
         match &args.action {
@@ -139,7 +153,17 @@ pub fn run(args: &StackArgs) -> Result<ExitCode, StackError> {
             progress::say(&said)?;
             Ok(ExitCode::from(code))
         }
-        Err(error) => Err(error),
+        Err(error) => {
+            // Of a stack that failed they have a document already.
+            if json && !matches!(error, StackError::Failed { .. }) {
+                // Who does not read it goes by the exit code.
+                let _ = render::error(&error);
+            }
+            if let StackError::Lost { said, .. } = &error {
+                progress::say(said)?;
+            }
+            Err(error)
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! What is seen while CloudFormation works, on standard error: on a terminal a line for each resource that it is busy with,
-//! redrawn in place; elsewhere a line for each thing that happened.
+//! redrawn in place; elsewhere, and on terminals that only print, a line for each thing that happened.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::status;
 use crate::{
     aws::cloudformation::Event,
-    cli::output::{Paint, Tone, errors_in_colour, plain},
+    cli::output::{Paint, Tone, errors_in_colour, obeyed, plain},
 };
 
 /// How often what turns turns on.
@@ -40,7 +40,7 @@ pub(super) struct Drawn {
 impl Progress {
     /// By where standard error goes.
     pub fn new(watched: bool) -> Self {
-        match (watched, io::stderr().is_terminal()) {
+        match (watched, io::stderr().is_terminal() && obeyed()) {
             (false, _) => Self::Nothing,
             (true, false) => Self::Lines,
             (true, true) => Self::Drawn(Box::new(Drawn {
@@ -142,10 +142,31 @@ fn named(event: &Event) -> String {
 pub(super) fn line(event: &Event) -> String {
     let reason = event.reason.as_deref().filter(|_| !status::moves(&event.status));
     let reason = reason.map(|reason| format!(": {}", plain(reason))).unwrap_or_default();
-    format!("{} {}{reason}", event.status, named(event))
+    format!("{} {}{reason}", plain(&event.status), named(event))
 }
 
 /// A line for whoever watches.
 pub(super) fn say(text: &str) -> io::Result<()> {
     writeln!(io::stderr().lock(), "{text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line;
+    use crate::aws::cloudformation::Event;
+
+    #[test]
+    fn what_an_event_says_moves_no_cursor() {
+        let text = "A\x1b[2J\r\n\u{9b}31m".to_owned();
+        let event = Event {
+            id: text.clone(),
+            logical_id: text.clone(),
+            physical_id: None,
+            kind: text.clone(),
+            status: text.clone(),
+            reason: Some(text),
+        };
+        let shown = line(&event);
+        assert!(!shown.contains(char::is_control), "{shown:?}");
+    }
 }

@@ -1,7 +1,10 @@
 //! What is printed at the end, on standard output: for people, or as one JSON document.
 
+use std::io::{self, IsTerminal as _};
+
+use miette::Diagnostic as _;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{DeleteArgs, DeployArgs, OutputsArgs, StackError};
 use crate::{
@@ -65,15 +68,20 @@ pub(super) fn outputs(args: &OutputsArgs, stack: &Stack, region: &str) -> Result
     }
     let Some(key) = &args.key else {
         let paint = Paint::new(output::in_colour());
-        let mut text =
-            format!("{} is {}, in {region}\n", paint.tone(Tone::Strong, &plain(&stack.name)), stack.status);
+        let mut text = format!(
+            "{} is {}, in {region}\n",
+            paint.tone(Tone::Strong, &plain(&stack.name)),
+            plain(&stack.status)
+        );
         text.push_str(&outputs_of(stack, paint));
         return Ok(output::print(&text)?);
     };
     match stack.output(key) {
+        // A script gets it as it is.
+        Some(value) if io::stdout().is_terminal() => Ok(output::print(&format!("{}\n", plain(value)))?),
         Some(value) => Ok(output::print(&format!("{value}\n"))?),
         None => {
-            let there: Vec<&str> = stack.outputs.iter().map(|output| output.key.as_str()).collect();
+            let there: Vec<String> = stack.outputs.iter().map(|output| plain(&output.key)).collect();
             let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
             Err(StackError::NoOutput { name: args.name.clone(), key: key.clone(), there })
         }
@@ -119,9 +127,23 @@ pub(super) fn failed(name: &str, status: &str, failures: &[Event], region: &str)
     })?)
 }
 
+/// What scripts are told of any other failure.
+pub(super) fn error(error: &StackError) -> io::Result<()> {
+    output::json(&json!({ "error": told(error) }))
+}
+
+fn told(error: &StackError) -> Value {
+    let help = error.help().map(|hint| hint.to_string());
+    let hint = match error {
+        StackError::Lost { said, .. } => Some(format!("{}\n{}", help.unwrap_or_default(), said.trim())),
+        _ => help,
+    };
+    json!({ "message": error.to_string(), "hint": hint })
+}
+
 /// Where AWS's console shows it; an emulator has none.
 pub(super) fn console(account: &Account, id: &str) -> Option<String> {
-    let id = id.replace(':', "%3A").replace('/', "%2F");
+    let id = plain(id).replace(':', "%3A").replace('/', "%2F");
     let region = account.region();
     let console = account.console()?;
     Some(format!("{console}/cloudformation/home?region={region}#/stacks/stackinfo?stackId={id}"))
@@ -158,14 +180,18 @@ fn outputs_of(stack: &Stack, paint: Paint) -> String {
 #[cfg(test)]
 mod tests {
     use aws_config::{Region, SdkConfig};
+    use miette::Diagnostic as _;
 
-    use super::{console, outputs_of};
+    use super::{console, outputs, outputs_of};
     use crate::{
         aws::{
             Account,
             cloudformation::{Output, Stack},
         },
-        cli::output::Paint,
+        cli::{
+            output::Paint,
+            stack::{AccountArgs, OutputsArgs, deploy::failure, session::Rest},
+        },
     };
 
     fn account(region: &'static str, endpoint: Option<&str>) -> Account {
@@ -197,17 +223,33 @@ mod tests {
 
     #[test]
     fn what_a_stack_says_of_itself_does_not_move_the_cursor() {
-        let text = "\x1b[2J\r\n$ curl evil".to_owned();
+        let text = "\x1b[2J\r\n$ curl evil\u{9b}31m".to_owned();
         let output = Output { key: text.clone(), value: text.clone(), description: Some(text.clone()) };
         let stack = Stack {
             id: String::new(),
-            name: text,
-            status: "CREATE_COMPLETE".to_owned(),
+            name: text.clone(),
+            status: text.clone(),
             reason: None,
             outputs: vec![output],
         };
         let shown = outputs_of(&stack, Paint::new(false));
         assert_eq!(shown.lines().count(), 2, "{shown:?}");
-        assert!(!shown.contains(['\x1b', '\r']), "{shown:?}");
+        assert!(!shown.contains(['\x1b', '\r', '\u{9b}']), "{shown:?}");
+
+        let args = OutputsArgs {
+            key: Some("Url".to_owned()),
+            name: "A".to_owned(),
+            json: false,
+            account: AccountArgs::default(),
+        };
+        let rest = Rest { status: text, stack: None, failures: Vec::new() };
+        for error in [
+            outputs(&args, &stack, "us-west-2").unwrap_err(),
+            failure(&account("us-west-2", None), &stack, &rest),
+        ] {
+            let help = error.help().expect("what to do").to_string();
+            let shown = format!("{error}{help}").replace('\n', "");
+            assert!(!shown.contains(char::is_control), "{shown:?}");
+        }
     }
 }

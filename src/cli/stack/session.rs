@@ -11,18 +11,23 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{
     AccountArgs, StackError,
     progress::{Progress, say},
-    status,
+    render, status,
 };
 use crate::{
     aws::{
-        Account, Problem,
+        Account, Cause, Problem,
         cloudformation::{self, Event, Stack},
     },
-    credentials,
+    cli::output::plain,
+    credentials, curl,
 };
 
 /// How often CloudFormation is asked what happened: at first, and when nothing happens for a while.
 const PAUSES: [Duration; 2] = [Duration::from_millis(400), Duration::from_secs(2)];
+
+/// How often in a row CloudFormation may be out of reach, or ask for patience, before the watching ends. Each time is
+/// several tries of the SDK's already.
+const MISSED: u32 = 4;
 
 /// How long the end may be held up by asking in which state the stack is left.
 const LAST_LOOK: Duration = Duration::from_secs(5);
@@ -71,6 +76,8 @@ pub(super) struct Session {
     pub progress: Progress,
     /// The stack that something was asked for, by its ARN once that is known.
     touched: Option<String>,
+    /// The account and the deployment as another command is given them.
+    again: [String; 2],
 }
 
 impl Session {
@@ -83,7 +90,13 @@ impl Session {
             code = stop.asked() => return Err(StackError::Stopped { said: untouched(), code }),
         };
         let progress = Progress::new(watched);
-        Ok(Self { account, name: name.to_owned(), stop, progress, touched: None })
+        let again = [args.again(), String::new()];
+        Ok(Self { account, name: name.to_owned(), stop, progress, touched: None, again })
+    }
+
+    /// What another `deploy` is given to say the same.
+    pub fn deployed_with(&mut self, words: String) {
+        self.again[1] = words;
     }
 
     /// The stack of this name as it is now.
@@ -110,6 +123,14 @@ impl Session {
         self.unless_stopped(async { cloudformation::newest_event(&account, id).await }).await
     }
 
+    /// What a call that changes something was answered with: without an answer nobody knows whether it was taken.
+    pub async fn answered<T>(&mut self, asked: Result<T, Problem>) -> Result<T, StackError> {
+        match asked {
+            Err(problem) if problem.cause() == Cause::Unreachable => Err(self.lost(problem).await),
+            asked => Ok(asked?),
+        }
+    }
+
     /// Watches until nothing moves any more. `after` is the last event that is not of interest; with `started` an event
     /// of the stack itself must have come since, as its state may lag behind what was asked for.
     pub async fn watch(
@@ -120,15 +141,26 @@ impl Session {
     ) -> Result<Rest, StackError> {
         let account = self.account.clone();
         let (mut after, mut seen, mut failures) = (after, !started, Vec::new());
-        let mut pause = PAUSES[0];
+        let (mut pause, mut missed) = (PAUSES[0], 0);
         loop {
             // In this order: what is at rest has no events any more that are not yet read.
-            let (stack, events) = self
-                .unless_stopped(async {
-                    let stack = cloudformation::stack(&account, id).await?;
-                    Ok::<_, Problem>((stack, events(&account, id, after.as_deref()).await?))
-                })
-                .await?;
+            let look = Box::pin(async {
+                let stack = cloudformation::stack(&account, id).await?;
+                Ok::<_, Problem>((stack, events(&account, id, after.as_deref()).await?))
+            });
+            let (stack, events) = match self.unless_stopped(async { Ok::<_, Problem>(look.await) }).await? {
+                Ok(seen) => seen,
+                Err(problem) => {
+                    let passes = matches!(problem.cause(), Cause::Unreachable | Cause::Throttled);
+                    if !passes || missed == MISSED {
+                        return Err(self.lost(problem).await);
+                    }
+                    missed += 1;
+                    self.pause(PAUSES[1]).await?;
+                    continue;
+                }
+            };
+            missed = 0;
             if let Some(newest) = events.first() {
                 after = Some(newest.id.clone());
                 pause = PAUSES[0];
@@ -147,13 +179,17 @@ impl Session {
                 let stack = stack.filter(|_| !status::is_gone(&status));
                 return Ok(Rest { status, stack, failures });
             }
-            self.unless_stopped(async {
-                tokio::time::sleep(pause).await;
-                Ok::<_, Problem>(())
-            })
-            .await?;
+            self.pause(pause).await?;
             pause = (pause * 3 / 2).min(PAUSES[1]);
         }
+    }
+
+    async fn pause(&mut self, time: Duration) -> Result<(), StackError> {
+        self.unless_stopped(async {
+            tokio::time::sleep(time).await;
+            Ok::<_, Problem>(())
+        })
+        .await
     }
 
     /// Asks for a yes. Without a terminal there is nobody to be asked, and with `yes` no need.
@@ -186,32 +222,51 @@ impl Session {
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, StackError> {
         let code = tokio::select! {
-            done = work => return done.map_err(Into::into),
+            done = work => return match done.map_err(Into::into) {
+                Err(StackError::Aws(problem)) => Err(self.lost(problem).await),
+                done => done,
+            },
             code = self.stop.asked() => code,
         };
         self.progress.end();
         Err(StackError::Stopped { said: self.left().await, code })
     }
 
+    /// A call failed: what is under way goes on by itself, and that is said.
+    async fn lost(&mut self, problem: Problem) -> StackError {
+        self.progress.end();
+        match self.touched {
+            Some(_) => StackError::Lost { said: self.left().await, problem: Box::new(problem) },
+            None => StackError::Aws(problem),
+        }
+    }
+
     /// In which state everything is left.
     async fn left(&self) -> String {
         let Some(id) = &self.touched else { return untouched() };
-        let name = &self.name;
         let looked = tokio::time::timeout(LAST_LOOK, cloudformation::stack(&self.account, id)).await;
         let state = match looked {
             Ok(Ok(Some(stack))) if status::moves(&stack.status) => {
-                format!("is {}: CloudFormation goes on with it by itself", stack.status)
+                format!("is {}: CloudFormation goes on with it by itself", plain(&stack.status))
             }
-            Ok(Ok(Some(stack))) => format!("is {}", stack.status),
-            Ok(Ok(None)) => "is gone".to_owned(),
+            Ok(Ok(Some(stack))) => format!("is {}", plain(&stack.status)),
+            Ok(Ok(None)) => "is not there".to_owned(),
             Ok(Err(_)) | Err(_) => {
-                "goes on by itself in CloudFormation; its state cannot be had just now".to_owned()
+                "cannot be looked at just now: what CloudFormation was asked for goes on by itself".to_owned()
             }
         };
-        format!(
-            "\nStopped watching. Stack {name} {state}.\n  countersign stack deploy --name {name}   watches it to its end, and \
-             brings it to what the template says\n  countersign stack delete --name {name}   takes it away"
-        )
+        let [account, template] = &self.again;
+        let name = format!("{}{account}", curl::word(self.name.as_bytes()));
+        let mut said = format!(
+            "\nStopped watching. Stack {} {state}.\n  countersign stack deploy --name {name}{template}   watches it to its \
+             end, and brings it to what the template says\n  countersign stack delete --name {name}   takes it away",
+            plain(&self.name)
+        );
+        // The console finds a stack by its ARN alone.
+        if let Some(console) = id.starts_with("arn:").then(|| render::console(&self.account, id)).flatten() {
+            said.push_str(&format!("\n  {console}"));
+        }
+        said
     }
 }
 
