@@ -120,18 +120,10 @@ pub async fn stack(account: &Account, name: &str) -> Result<Option<Stack>, Probl
 /// # Errors
 /// The call failed.
 pub async fn stacks(account: &Account) -> Result<Vec<Stack>, Problem> {
-    let client = Client::new(&account.config);
-    let (mut stacks, mut next) = (Vec::new(), None);
-    loop {
-        let asked = client.describe_stacks().set_next_token(next).send().await;
-        let told =
-            asked.map_err(|error| Problem::new(account, "cloudformation", "DescribeStacks", &error))?;
-        stacks.extend(told.stacks.unwrap_or_default().into_iter().map(Stack::new));
-        next = told.next_token;
-        if next.is_none() {
-            return Ok(stacks);
-        }
-    }
+    let asked = Client::new(&account.config).describe_stacks().into_paginator().items().send();
+    let told = asked.collect::<Result<Vec<_>, _>>().await;
+    let told = told.map_err(|error| Problem::new(account, "cloudformation", "DescribeStacks", &error))?;
+    Ok(told.into_iter().map(Stack::new).collect())
 }
 
 /// `DescribeStackResources` of one, by name or ARN.

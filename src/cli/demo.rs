@@ -16,9 +16,8 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::DemoArgs;
+use super::{DemoArgs, stop::Stop};
 use crate::demo::{
     gateway::{Gateway, GatewaySettings, NoRandom, ROUTES, Running, StartError},
     story::{self, Telling},
@@ -64,38 +63,13 @@ async fn show(args: &DemoArgs) -> Result<ExitCode, DemoError> {
     let telling = Telling { colour, keep: args.keep };
     let right = tokio::select! {
         outcome = story::tell(&gateway, proxy.address, telling, &mut out) => outcome?.is_right(),
-        () = stop.asked() => return Ok(ExitCode::FAILURE),
+        _ = stop.asked() => return Ok(ExitCode::FAILURE),
     };
     if args.keep {
         proxy.show_log.store(true, Ordering::Relaxed);
         stop.asked().await;
     }
     Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// The signals that ask the demo to end: Ctrl-C, a supervisor's, a terminal's that is closed.
-struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
-
-impl Stop {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
-        }
-    }
 }
 
 /// The proxy's process; it ends with the demo.

@@ -5,6 +5,7 @@ pub(crate) use super::{
     hop_by_hop::remove_hop_by_hop,
     pattern::Pattern,
     route::below_mount,
-    sanitize::{Present, clean_headers, forwarded_target},
+    sanitize::{Present, clean_headers},
     target::{decode, has_dot_segment, segments},
+    wire_target::forwarded_target,
 };

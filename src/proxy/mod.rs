@@ -65,6 +65,7 @@ mod target;
 mod token;
 mod turn;
 mod unpack;
+mod wire_target;
 
 use std::{convert::Infallible, rc::Rc};
 

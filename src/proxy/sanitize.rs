@@ -26,7 +26,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
 use hyper::body::Incoming as HyperBody;
 use memchr::memmem::Finder;
@@ -41,10 +41,11 @@ use super::{
     route::Routed,
     stage::{Shared, Stage},
     step::Step,
+    wire_target::forwarded_target,
 };
 use crate::{
     config::Auth,
-    sigv4::{NotUtf8, fold_white_space, is_signed, rewrite_query},
+    sigv4::{fold_white_space, is_signed},
     telemetry::{REQUEST_ID, Record},
 };
 
@@ -179,70 +180,6 @@ fn method_in_capitals(method: &Method) -> Result<(), Refusal> {
             .with_hint("Methods are case-sensitive. Write it in capitals: GET, POST."));
     }
     Ok(())
-}
-
-/// The longest path and query that the crate `http` takes.
-const LONGEST_TARGET: usize = u16::MAX as usize - 1;
-
-/// The stage's path and the path below the mount, its bytes as the client sent them, and the query in strict spelling.
-pub(crate) fn forwarded_target(
-    uri: &http::Uri,
-    stage_path: &str,
-    below: usize,
-) -> Result<PathAndQuery, Refusal> {
-    let rest = &uri.path()[below..];
-    let query = uri.query().unwrap_or_default();
-    let mut target = String::with_capacity(stage_path.len() + rest.len() + query.len() + 16);
-    target.push_str(stage_path);
-    target.push_str(rest);
-    if target.is_empty() {
-        target.push('/');
-    }
-    if !query.is_empty() {
-        target.push('?');
-        let start = target.len();
-        rewrite_query(query, &mut target).map_err(|NotUtf8| Refusal::from(Code::QueryNotUtf8))?;
-        remove_presign_parameters(&mut target, start);
-        if target.len() == start {
-            target.pop();
-        }
-    }
-    let length = target.len();
-    PathAndQuery::from_maybe_shared(Bytes::from(target)).map_err(|_| match length {
-        0..=LONGEST_TARGET => Code::BadTarget.into(),
-        _ => Refusal::because(
-            Code::BadTarget,
-            format!("The request target is too long: {length} bytes once its query is encoded."),
-        )
-        .with_hint("Put less into the query. API Gateway takes 10,240 bytes of request line and headers."),
-    })
-}
-
-const PRESIGN: &[&str] = &[
-    "x-amz-algorithm",
-    "x-amz-credential",
-    "x-amz-date",
-    "x-amz-expires",
-    "x-amz-security-token",
-    "x-amz-signature",
-    "x-amz-signedheaders",
-];
-
-/// Takes a presigned URL's parameters out of the query that begins at `start`: a signature that is not ours.
-fn remove_presign_parameters(target: &mut String, start: usize) {
-    let is_presign = |pair: &&str| {
-        let name = pair.split('=').next().unwrap_or_default();
-        PRESIGN.iter().any(|owned| name.eq_ignore_ascii_case(owned))
-    };
-    let may_be = |pair: &[u8]| pair[0].eq_ignore_ascii_case(&b'x') && pair[1] == b'-';
-    if target.as_bytes()[start..].windows(2).any(may_be)
-        && target[start..].split('&').any(|pair| is_presign(&pair))
-    {
-        let kept: Vec<_> = target[start..].split('&').filter(|pair| !is_presign(pair)).collect();
-        let kept = kept.join("&");
-        target.truncate(start);
-        target.push_str(&kept);
-    }
 }
 
 /// `aws-chunked` bodies hold signatures between their pieces (S3's `STREAMING-…` payloads).
@@ -422,7 +359,7 @@ fn let_go_of_the_buffer(headers: &mut HeaderMap, local_host: &mut HeaderValue) {
 
 #[cfg(test)]
 mod tests {
-    use super::{fold_signed_values, forwarded_target, is_owned, let_go_of_the_buffer, method_in_capitals};
+    use super::{fold_signed_values, is_owned, let_go_of_the_buffer, method_in_capitals};
     use crate::{config::Auth, proxy::refusal::Code};
     use bytes::Bytes;
     use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -466,32 +403,6 @@ mod tests {
         assert!(headers["a"].is_sensitive() && !headers["b"].is_sensitive());
         drop(before);
         assert!(buffer.is_unique());
-    }
-
-    #[test]
-    fn targets() {
-        for (target, stage, below, sent) in [
-            ("/a?x=1", "/prod", 0, "/prod/a?x=1"),
-            ("/", "/prod", 0, "/prod/"),
-            ("/orders", "/prod", 7, "/prod"),
-            ("/orders", "", 7, "/"),
-            ("/orders?a", "", 7, "/?a="),
-            ("//a//b%2F/", "", 0, "//a//b%2F/"),
-            ("/a?", "", 0, "/a"),
-            ("/a?&&", "", 0, "/a"),
-            ("/a?b=+&c=%2b", "", 0, "/a?b=%20&c=%2B"),
-            ("/a?X-Amz-Signature=0&b=1&x%2Damz-date=2&X-Amz-Target=3", "", 0, "/a?b=1&X-Amz-Target=3"),
-            ("/a?X-Amz-Signature=0", "", 0, "/a"),
-        ] {
-            let uri = target.parse().unwrap();
-            assert_eq!(forwarded_target(&uri, stage, below).unwrap().as_str(), sent, "{target}");
-        }
-        let refused = forwarded_target(&"/a?b=%FF".parse().unwrap(), "", 0).unwrap_err();
-        assert_eq!(refused.code, Code::QueryNotUtf8);
-        let long = format!("/a?b={}", "[".repeat(30_000));
-        let refused = forwarded_target(&long.parse().unwrap(), "", 0).unwrap_err();
-        assert_eq!(refused.code, Code::BadTarget);
-        assert!(refused.message().contains("too long: 90005 bytes"), "{}", refused.message());
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::{
     fs,
     net::{SocketAddr, TcpListener},
     process::Command,
-    sync::{Mutex, mpsc},
 };
 
 use crate::{
@@ -15,9 +14,8 @@ use crate::{
     support::{
         TempDir,
         client::{Answer, Ask, Client, Via},
-        origin::{Reply, Request},
         process::{Launch, Running, Stream},
-        scene::{SECRET, Scene, Setup, assert_refusal, ok},
+        scene::{SECRET, Scene, Setup, assert_refusal, holding},
     },
 };
 
@@ -119,19 +117,6 @@ fn nobody_ends_it_by_a_request_unless_that_is_allowed() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.err.contains("admin_quit = true"), "{ended:?}");
     scene.sent(Via::Http1, &Ask::new("GET", "/a"));
-}
-
-/// A stage that answers `/held` only when it is told to.
-fn holding(setup: Setup) -> (Scene, mpsc::Sender<()>) {
-    let (go, gone) = mpsc::channel::<()>();
-    let gone = Mutex::new(gone);
-    let handler = move |request: &Request, reply: &mut Reply<'_>| {
-        if request.target() == b"/prod/held" {
-            gone.lock().unwrap().recv().unwrap();
-        }
-        ok(request, reply)
-    };
-    (setup.start(handler), go)
 }
 
 #[test]

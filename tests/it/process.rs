@@ -4,16 +4,15 @@ use std::{
     fs,
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::{fs::PermissionsExt as _, net::UnixListener},
-    sync::{Mutex, mpsc},
 };
 
 use crate::support::{
     TempDir,
     client::{Ask, Client, Via},
     h2c,
-    origin::{Reply, Request, Then, answer},
+    origin::{Then, answer},
     process::{Address, Launch, Running, listening},
-    scene::{ACCESS_KEY, SECRET, Scene, Setup, assert_refusal, ok},
+    scene::{ACCESS_KEY, SECRET, Setup, assert_refusal, holding, ok},
 };
 
 const STAGE: &str = "[[stage]]\nurl = \"http://127.0.0.1:9/prod\"\nregion = \"us-west-2\"\n";
@@ -33,19 +32,6 @@ pub fn admin(process: &Running) -> SocketAddr {
 
 fn get(address: SocketAddr, target: &str) -> crate::support::client::Answer {
     Via::Http1.exchange(address, &Ask::new("GET", target)).unwrap()
-}
-
-/// A stage that answers `/held` only when it is told to.
-fn holding(setup: Setup) -> (Scene, mpsc::Sender<()>) {
-    let (go, gone) = mpsc::channel::<()>();
-    let gone = Mutex::new(gone);
-    let handler = move |request: &Request, reply: &mut Reply<'_>| {
-        if request.target() == b"/prod/held" {
-            gone.lock().unwrap().recv().unwrap();
-        }
-        ok(request, reply)
-    };
-    (setup.start(handler), go)
 }
 
 #[test]

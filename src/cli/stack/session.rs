@@ -6,8 +6,6 @@ use std::{
     time::Duration,
 };
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
 use super::{
     AccountArgs, StackError,
     progress::{Progress, say},
@@ -18,7 +16,7 @@ use crate::{
         Account, Cause, Problem,
         cloudformation::{self, Event, Stack},
     },
-    cli::output::plain,
+    cli::{output::plain, stop::Stop},
     credentials, curl,
 };
 
@@ -31,32 +29,6 @@ const MISSED: u32 = 4;
 
 /// How long the end may be held up by asking in which state the stack is left.
 const LAST_LOOK: Duration = Duration::from_secs(5);
-
-/// The signals that ask the command to end.
-struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
-
-impl Stop {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// The exit code that a shell would show for it.
-    async fn asked(&mut self) -> u8 {
-        tokio::select! {
-            _ = self.interrupt.recv() => 130,
-            _ = self.terminate.recv() => 143,
-            _ = self.hangup.recv() => 129,
-        }
-    }
-}
 
 /// How a stack came to rest.
 pub(super) struct Rest {

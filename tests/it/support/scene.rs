@@ -1,6 +1,10 @@
 //! The usual scene: an origin that plays the stage, the proxy in front of it, a client's request in between.
 
-use std::{io, sync::Arc, time::SystemTime};
+use std::{
+    io,
+    sync::{Arc, Mutex, mpsc},
+    time::SystemTime,
+};
 
 use countersign::demo::{
     canonical::Received,
@@ -177,6 +181,19 @@ pub fn ok(request: &Request, reply: &mut Reply<'_>) -> io::Result<Then> {
         reply.send(answer("200 OK", &[], "ok"))?;
     }
     Ok(Then::Keep)
+}
+
+/// A proxy before a stage that answers `/held` only when it is told to.
+pub fn holding(setup: Setup) -> (Scene, mpsc::Sender<()>) {
+    let (go, gone) = mpsc::channel::<()>();
+    let gone = Mutex::new(gone);
+    let handler = move |request: &Request, reply: &mut Reply<'_>| {
+        if request.target() == b"/prod/held" {
+            gone.lock().unwrap().recv().unwrap();
+        }
+        ok(request, reply)
+    };
+    (setup.start(handler), go)
 }
 
 /// An origin and the proxy in front of it.
