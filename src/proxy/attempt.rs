@@ -31,7 +31,7 @@ use super::{
 use crate::{
     callers::origin::SEC_FETCH_SITE,
     telemetry::{
-        Phase, Record,
+        Phase, Record, capture,
         exchange::Signing,
         metrics::{self, Retried},
     },
@@ -162,12 +162,16 @@ async fn complete(request: &mut Keyed) -> Result<Complete, Refusal> {
     }
     sign(request, &stage, identity, at);
     let headers = std::mem::take(&mut request.head.headers);
-    if let Some(capture) = &request.head.record.capture {
-        capture.signed_with(&identity.source, &identity.access_key_id, identity.expires);
+    if let Some(taken) = &request.head.record.capture {
         let signer = stage.signer.borrow();
-        let (canonical, to_sign) = (signer.canonical_request().text(), signer.string_to_sign());
-        let signing = Signing::of(canonical, to_sign, &identity.access_key_id);
-        capture.sent(request.head.target.as_str(), &headers, Some(signing));
+        let signed = capture::Signed {
+            source: &identity.source,
+            access_key_id: &identity.access_key_id,
+            expires: identity.expires,
+            canonical_request: signer.canonical_request().text(),
+            string_to_sign: signer.string_to_sign(),
+        };
+        taken.sent(request.head.target.as_str(), &headers, Some(signed));
     }
     Ok(Complete { headers, signed: Some(signed), token: identity.session_token.clone() })
 }

@@ -1,7 +1,7 @@
 //! Takes down a request on its way, when somebody wants to see it: the inspector by its hub, `--show` and
 //! `--log-failed` in the log.
 //!
-//! On the way of a request values are copied and nothing is formatted. When the record is dropped the exchange is
+//! On the way of a request bytes are copied to a tape and nothing is formatted. When the record is dropped the tape is
 //! handed over whole; who reads it makes it readable. Off, each hook is one branch.
 
 use std::{
@@ -16,16 +16,13 @@ use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 
 use super::{
     Phase,
-    exchange::{Answer, Body, Credentials, Exchange, Headers, Hub, Received, Refusal, Route, Sent, Signing},
+    exchange::{Body, End, Exchange, Hub, Route, Tape},
     show::Blocks,
 };
 use crate::config::Config;
 
 /// How much `--log-failed` shows of an answer's body.
 const FAILED_BODY: usize = 4 << 10;
-
-/// Why nothing is kept of a body that is compressed.
-pub(super) const COMPRESSED: &str = "it is compressed, so that secrets in it could not be covered";
 
 /// Who wants to see requests.
 #[derive(Clone, Default)]
@@ -79,7 +76,38 @@ impl Watchers {
 /// What is taken down of one request.
 pub struct Capture {
     rules: Rc<Rules>,
-    exchange: RefCell<Exchange>,
+    taken: RefCell<Taken>,
+}
+
+struct Taken {
+    tape: Tape,
+    /// The request's body.
+    received: Body,
+    answer: Option<Answered>,
+    /// Whether the proxy answered.
+    refused: bool,
+}
+
+/// What counts of the stage's answer.
+struct Answered {
+    failed: bool,
+    /// Whether they are the gateway's own words.
+    gateways: bool,
+    body: Body,
+}
+
+/// What a request is signed with, and what is signed.
+pub struct Signed<'a> {
+    /// Where the credentials come from.
+    pub source: &'a Arc<str>,
+    /// The whole id; its end is shown.
+    pub access_key_id: &'a str,
+    /// When they expire, if they do.
+    pub expires: Option<SystemTime>,
+    /// As it was hashed.
+    pub canonical_request: &'a [u8],
+    /// As it was signed.
+    pub string_to_sign: &'a str,
 }
 
 impl Capture {
@@ -94,110 +122,136 @@ impl Capture {
     pub fn begin(id: &str, parts: &Parts) -> Option<Box<Self>> {
         let rules = HERE.with(|here| here.borrow().clone()).filter(|rules| rules.wants())?;
         let target = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
-        let mut headers = Headers::of(&parts.headers);
         // HTTP/2 has it in `:authority`.
-        if let Some(authority) = parts.uri.authority().filter(|_| !parts.headers.contains_key(header::HOST)) {
-            headers.push(header::HOST.as_str(), authority.as_str().as_bytes());
-        }
-        let mut received = Received::new(parts.method.clone(), target, parts.version, headers);
-        received.body = Body::keeping(rules.of_all());
-        Some(Box::new(Self { rules, exchange: RefCell::new(Exchange::new(id, received)) }))
+        let authority = parts.uri.authority().filter(|_| !parts.headers.contains_key(header::HOST));
+        let host = authority.map(|authority| (header::HOST.as_str(), authority.as_str().as_bytes()));
+        let tape = Tape::begin(id, (&parts.method, target, parts.version), &parts.headers, host);
+        let received = Body::keeping(rules.of_all());
+        let taken = RefCell::new(Taken { tape, received, answer: None, refused: false });
+        Some(Box::new(Self { rules, taken }))
     }
 
     /// It repeats the request with this id.
     pub fn repeats(&self, id: &str) {
-        self.exchange.borrow_mut().replay_of = Some(id.into());
+        self.taken.borrow_mut().tape.repeats(id);
     }
 
     /// Where it goes.
     pub fn route(&self, route: &Arc<Route>) {
-        self.exchange.borrow_mut().route = Some(Arc::clone(route));
+        self.taken.borrow_mut().tape.route(route);
     }
 
     /// Its body is in hand.
     pub fn body(&self, pieces: &[Bytes]) {
-        let body = &mut self.exchange.borrow_mut().received.body;
+        let body = &mut self.taken.borrow_mut().received;
         for piece in pieces {
             body.push(piece);
         }
     }
 
     /// It is about to be sent. Sent once more, this is what counts.
-    pub fn sent(&self, target: &str, headers: &HeaderMap, signing: Option<Signing>) {
-        self.exchange.borrow_mut().sent = Some(Sent::new(target, Headers::of(headers), signing));
-    }
-
-    /// What it is signed with.
-    pub fn signed_with(&self, source: &Arc<str>, access_key_id: &str, expires: Option<SystemTime>) {
-        let last = access_key_id.get(access_key_id.len().saturating_sub(4)..).unwrap_or_default();
-        self.exchange.borrow_mut().credentials =
-            Some(Credentials { source: Arc::clone(source), access_key: last.into(), expires });
+    pub fn sent(&self, target: &str, headers: &HeaderMap, signed: Option<Signed<'_>>) {
+        let tape = &mut self.taken.borrow_mut().tape;
+        tape.sent(target, headers);
+        if let Some(Signed { source, access_key_id, expires, canonical_request, string_to_sign }) = signed {
+            let last = access_key_id.get(access_key_id.len().saturating_sub(4)..).unwrap_or_default();
+            tape.signed_with(source, last, expires);
+            tape.signing(canonical_request, string_to_sign, access_key_id);
+        }
     }
 
     /// The head of the stage's answer, before anything of it has changed.
     pub fn answer(&self, status: StatusCode, headers: &HeaderMap) {
         let rules = &self.rules;
         let failed = is_failure(status.as_u16());
+        let gateways = failed && is_gateways(headers);
         let most = match rules.of_all() {
-            0 if failed && rules.hub.is_some() && is_gateways(headers) => rules.max_body,
+            0 if gateways && rules.hub.is_some() => rules.max_body,
             0 if failed && rules.failed.is_some() => FAILED_BODY,
             most => most,
         };
         // Neither masked for the client: its bytes say nothing about what is in them.
         let body = match headers.get(header::CONTENT_ENCODING) {
-            Some(coding) if is_coded(coding.as_bytes()) => Body::withheld(COMPRESSED),
+            Some(coding) if is_coded(coding.as_bytes()) => Body::compressed(),
             _ => Body::keeping(most),
         };
-        self.exchange.borrow_mut().answer = Some(Answer { status, headers: Headers::of(headers), body });
+        let taken = &mut *self.taken.borrow_mut();
+        taken.tape.answer(status, headers);
+        taken.answer = Some(Answered { failed, gateways, body });
     }
 
     /// A piece of the answer's body on its way to the client, secrets masked where it may echo some.
     pub fn answer_piece(&self, piece: &[u8]) {
-        if let Some(answer) = &mut self.exchange.borrow_mut().answer {
+        if let Some(answer) = &mut self.taken.borrow_mut().answer {
             answer.body.push(piece);
         }
     }
 
     /// The proxy answers by itself.
     pub fn refused(&self, code: &'static str, fault: &'static str, message: &str, hint: &str) {
-        self.exchange.borrow_mut().refusal =
-            Some(Refusal { code, fault, message: message.into(), hint: hint.into() });
+        let taken = &mut *self.taken.borrow_mut();
+        taken.tape.refused(code, fault, message, hint);
+        taken.refused = true;
     }
 
     /// Hands over what was taken down.
-    pub(super) fn end(self, ended: Ended<impl Iterator<Item = (Phase, Duration)>>) {
-        let Self { rules, exchange } = self;
-        let mut exchange = exchange.into_inner();
-        exchange.status = ended.status;
-        exchange.attempts = ended.attempts;
-        exchange.answered = ended.sent;
-        exchange.cut = ended.cut;
-        exchange.total = ended.took;
-        exchange.phases.reserve_exact(Phase::ALL.len());
-        exchange.phases.extend(ended.phases);
-        exchange.gateway_request_id =
-            ended.gateway_id.map(|id| String::from_utf8_lossy(id.as_bytes()).into());
+    pub(super) fn end(self, ended: Ended<'_, impl Iterator<Item = (Phase, Duration)>>) {
+        let Self { rules, taken } = self;
+        let mut taken = taken.into_inner();
+        taken.tape.ended(&ended.end);
+        for (phase, took) in ended.phases {
+            taken.tape.phase(phase, took);
+        }
+        if let Some(id) = ended.gateway_id {
+            taken.tape.gateway_id(id.as_bytes());
+        }
         if let Some(blocks) = &rules.show {
-            blocks.show(&exchange.detail());
-        } else if let Some(blocks) = rules.failed.as_ref().filter(|_| exchange.has_failed()) {
-            blocks.failed(&exchange.detail());
+            blocks.show(&taken.exchange().detail());
+        } else if let Some(blocks) = rules.failed.as_ref().filter(|_| taken.has_failed()) {
+            blocks.failed(&taken.exchange().detail());
         }
         if let Some(hub) = rules.hub.as_ref().filter(|hub| hub.is_wanted()) {
-            if !rules.bodies {
-                exchange.forget_bodies(exchange.is_refused_by_gateway());
-            }
-            hub.publish(exchange);
+            hub.publish(taken.with_bodies(rules.bodies));
         }
+    }
+}
+
+impl Taken {
+    /// Whether the proxy refused it, or the stage answered that it failed.
+    fn has_failed(&self) -> bool {
+        self.refused || self.answer.as_ref().is_some_and(|answer| answer.failed)
+    }
+
+    /// All of it, to be seen now.
+    fn exchange(&self) -> Exchange {
+        let mut exchange = self.tape.read();
+        exchange.received.body = self.received.clone();
+        if let (Some(answer), Some(answered)) = (&mut exchange.answer, &self.answer) {
+            answer.body = answered.body.clone();
+        }
+        exchange
+    }
+
+    /// The tape with the bodies on it, or only with what a gateway says about its refusal.
+    fn with_bodies(self, wanted: bool) -> Tape {
+        let Self { mut tape, mut received, answer, .. } = self;
+        if !wanted {
+            received.forget();
+        }
+        tape.received_body(&received);
+        if let Some(Answered { gateways, mut body, .. }) = answer {
+            if !wanted && !gateways {
+                body.forget();
+            }
+            tape.answer_body(&body);
+        }
+        tape
     }
 }
 
 /// How a request ended.
 pub(super) struct Ended<'a, P> {
-    pub(super) status: u16,
-    pub(super) attempts: u32,
-    pub(super) sent: u64,
-    pub(super) cut: bool,
-    pub(super) took: Duration,
+    pub(super) end: End,
     pub(super) phases: P,
     pub(super) gateway_id: Option<&'a HeaderValue>,
 }
@@ -227,24 +281,6 @@ const fn is_failure(status: u16) -> bool {
     status >= 400
 }
 
-impl Exchange {
-    /// Whether the proxy refused it, or the stage answered that it failed.
-    fn has_failed(&self) -> bool {
-        self.refusal.is_some()
-            || self.answer.as_ref().is_some_and(|answer| is_failure(answer.status.as_u16()))
-    }
-
-    /// As [`is_gateways`].
-    fn is_refused_by_gateway(&self) -> bool {
-        let gateways = |headers: &Headers| {
-            headers.get("x-amzn-errortype").is_some() || headers.get("content-length").is_some_and(is_short)
-        };
-        self.answer
-            .as_ref()
-            .is_some_and(|answer| is_failure(answer.status.as_u16()) && gateways(&answer.headers))
-    }
-}
-
 /// Whether this `content-encoding` is one.
 pub(super) fn is_coded(coding: &[u8]) -> bool {
     !coding.trim_ascii().is_empty() && !coding.trim_ascii().eq_ignore_ascii_case(b"identity")
@@ -258,7 +294,7 @@ mod tests {
     use clap::Command;
     use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 
-    use super::{Body, COMPRESSED, Capture, Ended, Exchange, Hub, Watchers};
+    use super::{Body, Capture, End, Ended, Exchange, Hub, Signed, Watchers};
     use crate::{
         config::{Config, Given, load_text, parse_tolerantly, with_args},
         telemetry::Phase,
@@ -279,7 +315,7 @@ mod tests {
     }
 
     /// What the hub gets of a request with this answer.
-    fn published(top: &str, status: u16, answer: &[(&'static str, &'static str)]) -> Arc<Exchange> {
+    fn published(top: &str, status: u16, answer: &[(&'static str, &'static str)]) -> Exchange {
         let hub = Hub::new(1 << 20);
         hub.want();
         Watchers { hub: Some(Arc::clone(&hub)), blocks: None }.enter(&config(top));
@@ -292,17 +328,20 @@ mod tests {
             .into_parts();
         let capture = Capture::begin("0123456789abcdef", &parts).unwrap();
         capture.body(&[Bytes::from_static(b"ab"), Bytes::from_static(b"cd")]);
-        capture.sent("/first", &headers(&[("x-own", "1")]), None);
-        capture.sent("/a?b=1", &headers(&[("x-own", "1")]), None);
-        capture.signed_with(&"environment".into(), "AKIAABCDEFGHIJKLWXYZ", None);
+        let source = "environment".into();
+        let signed = |string_to_sign| Signed {
+            source: &source,
+            access_key_id: "AKIAABCDEFGHIJKLWXYZ",
+            expires: None,
+            canonical_request: b"POST",
+            string_to_sign,
+        };
+        capture.sent("/first", &headers(&[("x-own", "1")]), Some(signed("first")));
+        capture.sent("/a?b=1", &headers(&[("x-own", "1")]), Some(signed("second")));
         capture.answer(StatusCode::from_u16(status).unwrap(), &headers(answer));
         capture.answer_piece(b"answer");
         capture.end(Ended {
-            status,
-            attempts: 2,
-            sent: 6,
-            cut: false,
-            took: Duration::from_micros(5),
+            end: End { status, attempts: 2, answered: 6, cut: false, total: Duration::from_micros(5) },
             phases: [(Phase::Receive, Duration::from_micros(5))].into_iter(),
             gateway_id: Some(&HeaderValue::from_static("3f2a")),
         });
@@ -321,7 +360,9 @@ mod tests {
         assert_eq!((detail.summary.target.as_str(), detail.summary.status), ("/a?b=1", 200));
         assert_eq!(detail.received.headers[1].name, "host", "HTTP/2 has it elsewhere");
         assert_eq!(detail.received.body.text.as_deref(), Some("abcd"));
-        assert_eq!(detail.sent.unwrap().url, "/a?b=1", "what was sent last is what counts");
+        let sent = exchange.sent.as_ref().unwrap();
+        assert_eq!(sent.exposed_target(), "/a?b=1", "what was sent last is what counts");
+        assert_eq!(sent.signing.as_ref().unwrap().string_to_sign(), "second");
         assert_eq!(detail.answer.unwrap().body.text.as_deref(), Some("answer"));
         assert_eq!((detail.summary.attempts, detail.summary.sent_bytes, detail.summary.micros), (2, 6, 5));
         assert_eq!(detail.credentials.unwrap().access_key, "…WXYZ");
@@ -355,7 +396,8 @@ mod tests {
         }
         let coded = published("inspector.bodies = true", 403, &[("content-encoding", "gzip")]);
         let body = &coded.answer.as_ref().unwrap().body;
-        assert_eq!((kept(body), body.why_not()), ((&b""[..], 6), Some(COMPRESSED)));
+        assert_eq!(kept(body), (&b""[..], 6));
+        assert!(body.why_not().is_some_and(|why| why.contains("compressed")));
         let plain = published("inspector.bodies = true", 403, &[("content-encoding", "identity")]);
         assert_eq!(kept(&plain.answer.as_ref().unwrap().body).0, b"answer");
     }

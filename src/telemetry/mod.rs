@@ -7,7 +7,7 @@
 //! (`scrub`).
 
 mod access;
-mod capture;
+pub mod capture;
 mod connection;
 pub mod exchange;
 mod log;

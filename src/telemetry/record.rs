@@ -14,6 +14,7 @@ use tracing::Level;
 use super::{
     access,
     capture::{Capture, Ended},
+    exchange::End,
     metrics::{self, Finished, Series},
     phases::{Phase, Phases},
     request_id::RequestId,
@@ -246,11 +247,13 @@ impl Drop for Record {
         self.log(&phases, whole, signed_with.as_deref(), trace_id.as_deref());
         if let Some(capture) = self.capture.take() {
             capture.end(Ended {
-                status: self.status.get(),
-                attempts: self.attempts.get(),
-                sent: self.sent.get(),
-                cut: self.cut.get(),
-                took: whole,
+                end: End {
+                    status: self.status.get(),
+                    attempts: self.attempts.get(),
+                    answered: self.sent.get(),
+                    cut: self.cut.get(),
+                    total: whole,
+                },
                 phases: phases.all(),
                 gateway_id: self.gateway_id.get(),
             });

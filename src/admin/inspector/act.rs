@@ -83,7 +83,7 @@ impl Inspector {
                 None => return no_such("The exchange that replay_of names is not there any more."),
             },
         };
-        match restored(&edited, original.as_deref()) {
+        match restored(&edited, original.as_ref()) {
             Ok(outgoing) => self.dispatch(outgoing, edited.replay_of, edited.confirmed),
             Err(refused) => *refused,
         }

@@ -8,7 +8,8 @@
 //! | `state` | the state | it has changed, and at the beginning |
 //!
 //! A reader takes from the hub at its own pace, from where it was (`Last-Event-ID`, or `?after=`): nothing is kept for
-//! it, so a slow one costs nobody anything and learns what it missed.
+//! it, so a slow one costs nobody anything and learns what it missed. It looks every now and then instead of being woken,
+//! which would cost each request; and when more happens than a person can follow, it takes a little at a time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,6 +30,8 @@ use crate::admin::{
 
 /// Exchanges that are written at once.
 const AT_ONCE: usize = 64;
+/// How often it is looked whether something has happened: at once, to an eye.
+const TICK: Duration = Duration::from_millis(50);
 /// How often it is looked whether the state has changed.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often something is written, so that a reader that is gone is noticed.
@@ -77,33 +80,34 @@ impl Following {
     }
 
     async fn run(&mut self) -> Result<(), Gone> {
-        let mut states = self.inspector.hub.subscribe();
-        let mut looks = interval(LOOK);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut state = Value::Null;
-        let mut cleared = states.borrow_and_update().cleared;
-        let mut written = Instant::now();
+        let mut cleared = self.inspector.hub.state().cleared;
         self.look(&mut state).await?;
-        self.catch_up().await?;
+        while self.catch_up().await? {}
+        let (mut looked, mut written) = (Instant::now(), Instant::now());
         loop {
-            let wrote = tokio::select! {
-                changed = states.changed() => {
-                    if changed.is_err() {
-                        return Err(Gone);
-                    }
-                    let now = *states.borrow_and_update();
-                    if now.cleared != cleared {
-                        cleared = now.cleared;
-                        // What was there before is not missed.
-                        self.last = self.first_held().map_or(now.last, |first| first - 1).max(self.last);
-                        self.write("cleared", &json!({})).await?;
-                    }
-                    self.catch_up().await?;
-                    true
-                }
-                _ = looks.tick() => self.look(&mut state).await?,
+            tokio::select! {
+                _ = ticks.tick() => {}
                 () = self.writer.closed() => return Err(Gone),
-            };
+            }
+            let mut wrote = false;
+            let now = self.inspector.hub.state();
+            if now.cleared != cleared {
+                cleared = now.cleared;
+                // What was there before is not missed.
+                self.last = self.first_held().map_or(now.last, |first| first - 1).max(self.last);
+                self.write("cleared", &json!({})).await?;
+                wrote = true;
+            }
+            if now.last != self.last {
+                wrote |= self.catch_up().await?;
+            }
+            if looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                wrote |= self.look(&mut state).await?;
+            }
             if wrote {
                 written = Instant::now();
             } else if written.elapsed() >= BEAT {
@@ -117,34 +121,31 @@ impl Following {
         self.inspector.hub.after(0, 1).exchanges.first().map(|exchange| exchange.sequence)
     }
 
-    /// Writes all exchanges that it does not have.
-    async fn catch_up(&mut self) -> Result<(), Gone> {
-        loop {
-            let page = self.inspector.hub.after(self.last, AT_ONCE);
-            let next = page.exchanges.first().map_or(page.last + 1, |exchange| exchange.sequence);
-            // A sequence of another run, which had more of them, is no place to go on from.
-            if self.last > page.last {
-                self.last = 0;
-                continue;
-            }
-            let missed = next - 1 - self.last;
-            let mut text = String::new();
-            if missed > 0 && self.last > 0 {
-                text.push_str(&event("dropped", &json!({ "dropped": missed })));
-            }
-            self.last = next - 1;
-            for exchange in &page.exchanges {
-                self.last = exchange.sequence;
-                text.push_str(&format!("id: {}\n", exchange.sequence));
-                text.push_str(&event("exchange", &self.inspector.summary(exchange)));
-            }
-            if !text.is_empty() {
-                self.send(text).await?;
-            }
-            if page.exchanges.is_empty() {
-                return Ok(());
-            }
+    /// Writes the next exchanges that it does not have; whether there were any.
+    async fn catch_up(&mut self) -> Result<bool, Gone> {
+        let hub = &self.inspector.hub;
+        let mut page = hub.after(self.last, AT_ONCE);
+        // A sequence of another run, which had more of them, is no place to go on from.
+        if self.last > page.last {
+            self.last = 0;
+            page = hub.after(0, AT_ONCE);
         }
+        let next = page.exchanges.first().map_or(page.last + 1, |exchange| exchange.sequence);
+        let missed = next - 1 - self.last;
+        let mut text = String::new();
+        if missed > 0 && self.last > 0 {
+            text.push_str(&event("dropped", &json!({ "dropped": missed })));
+        }
+        self.last = next - 1;
+        for exchange in &page.exchanges {
+            self.last = exchange.sequence;
+            text.push_str(&format!("id: {}\n", exchange.sequence));
+            text.push_str(&event("exchange", &self.inspector.summary(exchange)));
+        }
+        if text.is_empty() {
+            return Ok(false);
+        }
+        self.send(text).await.map(|()| true)
     }
 
     /// Writes the state if it is another than before; whether it was.

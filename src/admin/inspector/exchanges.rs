@@ -1,7 +1,5 @@
 //! The list of exchanges and one of them opened, as JSON: what the hub holds, and never a secret of it.
 
-use std::sync::Arc;
-
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -122,7 +120,7 @@ impl Inspector {
 
 /// What a search found.
 pub(super) struct Found {
-    pub(super) exchanges: Vec<Arc<Exchange>>,
+    pub(super) exchanges: Vec<Exchange>,
     /// Up to which sequence was looked.
     pub(super) last: u64,
     /// Whether there is more after that.

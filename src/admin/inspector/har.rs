@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     admin::answer::{Answer, json as answer_json},
-    telemetry::exchange::{Answer as Answered, Body, BodyView, Exchange, FieldView, Headers, Received},
+    telemetry::exchange::{Answer as Answered, Body, BodyView, Exchange, FieldView, Headers, Received, Tape},
 };
 
 /// Stands in place of a hidden value.
@@ -84,7 +84,7 @@ impl Inspector {
             Ok(exchanges) => {
                 let count = exchanges.len();
                 for exchange in exchanges {
-                    self.hub.publish(exchange);
+                    self.hub.publish(Tape::of(&exchange));
                 }
                 answer_json(StatusCode::CREATED, json!({ "imported": count }).to_string())
             }

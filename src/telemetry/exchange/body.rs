@@ -2,8 +2,11 @@
 
 use super::secrets::Secrets;
 
+/// Why nothing is kept of a body that is compressed.
+pub(super) const COMPRESSED: &str = "it is compressed, so that secrets in it could not be covered";
+
 /// What is kept of a body: none of it, its beginning, or all. Neither `Debug` nor serialisation shows it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Body {
     bytes: Vec<u8>,
     length: u64,
@@ -19,10 +22,16 @@ impl Body {
         Self { bytes: Vec::new(), length: 0, most, why_not: None }
     }
 
-    /// One of which nothing is kept, for this reason.
+    /// One of which nothing is kept, as it is compressed.
     #[must_use]
-    pub const fn withheld(why: &'static str) -> Self {
-        Self { bytes: Vec::new(), length: 0, most: 0, why_not: Some(why) }
+    pub const fn compressed() -> Self {
+        Self { bytes: Vec::new(), length: 0, most: 0, why_not: Some(COMPRESSED) }
+    }
+
+    /// One that was kept before: so much of it, of so many bytes.
+    pub(super) fn restored(bytes: &[u8], length: u64, withheld: bool) -> Self {
+        let why_not = withheld.then_some(COMPRESSED);
+        Self { bytes: bytes.to_vec(), length, most: bytes.len(), why_not }
     }
 
     /// More of it has passed.
@@ -35,7 +44,7 @@ impl Body {
     }
 
     /// Nothing of it is kept any more.
-    pub(super) fn forget(&mut self) {
+    pub(in crate::telemetry) fn forget(&mut self) {
         self.bytes = Vec::new();
         self.most = 0;
     }
@@ -81,10 +90,6 @@ impl Body {
         let cut = self.is_truncated();
         secrets.cover(&self.bytes, cut).unwrap_or_else(|| self.bytes.clone())
     }
-
-    pub(super) fn weight(&self) -> usize {
-        self.bytes.capacity()
-    }
 }
 
 impl std::fmt::Debug for Body {
@@ -99,7 +104,7 @@ impl std::fmt::Debug for Body {
 
 #[cfg(test)]
 mod tests {
-    use super::{Body, Secrets};
+    use super::{Body, COMPRESSED, Secrets};
 
     #[test]
     fn it_is_kept_up_to_its_limit() {
@@ -112,9 +117,9 @@ mod tests {
         let mut whole = Body::keeping(5);
         whole.push(b"abcde");
         assert!(!whole.is_truncated() && !whole.is_empty());
-        let mut none = Body::withheld("why");
+        let mut none = Body::compressed();
         none.push(b"abc");
-        assert_eq!((none.kept(), none.len(), none.why_not()), (0, 3, Some("why")));
+        assert_eq!((none.kept(), none.len(), none.why_not()), (0, 3, Some(COMPRESSED)));
         assert!(Body::default().is_empty());
     }
 

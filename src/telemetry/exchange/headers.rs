@@ -1,7 +1,6 @@
 //! Header values, kept with their secrets in them, and shown without.
 //!
-//! They are copied together into one piece of memory that is wiped when it is dropped: a request's own values are slices
-//! of the buffer that a connection is read into, and would keep all of that.
+//! They lie together in one piece of memory that is wiped when it is dropped.
 
 use std::fmt;
 
@@ -97,24 +96,23 @@ impl Headers {
     /// A copy.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
-        let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let fields = headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+        Self::copied(&fields.collect::<Vec<_>>())
+    }
+
+    /// A copy of names and values that were a header's.
+    pub(super) fn copied(fields: &[(&[u8], &[u8])]) -> Self {
+        let bytes = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
         let mut text = Wiped::with_room(bytes);
-        let mut ends = Vec::with_capacity(headers.len());
-        for (name, value) in headers {
-            text.push(name.as_str().as_bytes());
+        let mut ends = Vec::with_capacity(fields.len());
+        for (name, value) in fields {
+            text.push(name);
             // A head is far below 4 GiB.
             let name = text.len() as u32;
-            text.push(value.as_bytes());
+            text.push(value);
             ends.push([name, text.len() as u32]);
         }
         Self { text, ends }
-    }
-
-    /// One field more.
-    pub(in crate::telemetry) fn push(&mut self, name: &str, value: &[u8]) {
-        self.text = Wiped::of(&[&self.text, name.as_bytes(), value]);
-        let end = self.text.len() as u32;
-        self.ends.push([end - value.len() as u32, end]);
     }
 
     /// How many fields there are.
@@ -127,11 +125,6 @@ impl Headers {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.ends.is_empty()
-    }
-
-    /// Bytes that it takes.
-    pub(super) fn weight(&self) -> usize {
-        self.text.capacity() + self.ends.capacity() * size_of::<[u32; 2]>()
     }
 
     /// Names and values, secrets too.

@@ -12,14 +12,16 @@
 //! | `body` | a body as far as it is kept |
 //! | `signing` | canonical request and string to sign, part by part |
 //! | `view` | all that may be seen, as JSON |
+//! | `tape` | an exchange as it is written down while it happens |
 //! | `wiped` | bytes that are overwritten when they are dropped |
-//! | `hub` | the last exchanges, within so many bytes, and word of new ones |
+//! | `hub` | the last exchanges, within so many bytes |
 
 mod body;
 mod headers;
 mod hub;
 mod secrets;
 mod signing;
+mod tape;
 mod view;
 mod wiped;
 
@@ -34,6 +36,7 @@ pub use body::Body;
 pub use headers::{Headers, Shown, is_hidden, key_id};
 pub use hub::{Backlog, Hub, State};
 pub use signing::{Derived, Line, ScopeParts, Signing, SigningView};
+pub use tape::{End, Tape};
 pub use view::{
     AnswerView, BodyView, Change, CredentialsView, Detail, FieldView, PhaseView, ReceivedView, RefusalView,
     SentView, Summary,
@@ -224,34 +227,6 @@ impl Exchange {
         let answer = self.answer.as_ref().map(|answer| &answer.headers);
         let sent = self.sent.as_ref().map(|sent| &sent.headers);
         Secrets::in_use_and_in(std::iter::once(&self.received.headers).chain(sent).chain(answer))
-    }
-
-    /// Nothing of its bodies is kept any more, only how long they were; `but_the_answers`: that of the answer is.
-    pub fn forget_bodies(&mut self, but_the_answers: bool) {
-        self.received.body.forget();
-        if let Some(answer) = self.answer.as_mut().filter(|_| !but_the_answers) {
-            answer.body.forget();
-        }
-    }
-
-    /// Bytes that it takes in memory, about.
-    #[must_use]
-    pub fn weight(&self) -> usize {
-        let sent = self.sent.as_ref().map_or(0, |sent| {
-            sent.headers.weight() + sent.target.0.len() + sent.signing.as_ref().map_or(0, Signing::weight)
-        });
-        let answer = self.answer.as_ref().map_or(0, |answer| answer.headers.weight() + answer.body.weight());
-        let refusal = self.refusal.as_ref().map_or(0, |refusal| refusal.message.len() + refusal.hint.len());
-        let received = &self.received;
-        size_of::<Self>()
-            + received.headers.weight()
-            + received.body.weight()
-            + received.target.0.len()
-            + received.method.as_str().len()
-            + self.phases.capacity() * size_of::<(Phase, Duration)>()
-            + sent
-            + answer
-            + refusal
     }
 }
 

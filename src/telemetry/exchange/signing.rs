@@ -152,10 +152,6 @@ impl Signing {
             signature: headers::signature(signature),
         }
     }
-
-    pub(super) fn weight(&self) -> usize {
-        self.canonical_request.capacity() + self.string_to_sign.len() + self.access_key_id.len()
-    }
 }
 
 /// Which part of a canonical request a line is, by its distance from the first line and from the last.

@@ -6,11 +6,10 @@ use std::{collections::HashSet, time::SystemTime};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
-use super::{Body, Exchange, Headers, Secrets, Shown, headers::shown, signing::SigningView};
-use crate::{
-    config::Auth,
-    telemetry::capture::{self, COMPRESSED},
+use super::{
+    Body, Exchange, Headers, Secrets, Shown, body::COMPRESSED, headers::shown, signing::SigningView,
 };
+use crate::{config::Auth, telemetry::capture};
 
 /// One line of a list.
 #[derive(Debug, Clone, Serialize)]
@@ -413,4 +412,4 @@ fn text_of(bytes: Vec<u8>, cut: bool) -> Result<String, Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

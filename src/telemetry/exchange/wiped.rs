@@ -28,10 +28,6 @@ impl Wiped {
         debug_assert!(piece.len() <= self.0.capacity() - self.0.len(), "the room was counted");
         self.0.extend_from_slice(piece);
     }
-
-    pub(super) const fn capacity(&self) -> usize {
-        self.0.capacity()
-    }
 }
 
 impl Deref for Wiped {

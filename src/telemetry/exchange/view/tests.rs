@@ -29,7 +29,7 @@ fn kept(bytes: &[u8], most: usize) -> Body {
 }
 
 /// One with a secret in each place that can hold one.
-fn exchange() -> Exchange {
+pub(in super::super) fn exchange() -> Exchange {
     hide(&Secret::new("canary-of-the-process"));
     let mut received = Received::new(
         Method::POST,
@@ -187,9 +187,9 @@ fn bodies_that_are_no_text_are_base64_and_forgotten_ones_are_nothing() {
     exchange.received.body = kept(b"\xff\xfe", 9);
     let view = exchange.detail().received.body;
     assert_eq!((view.text, view.base64.as_deref()), (None, Some("//4=")));
-    exchange.forget_bodies(true);
+    exchange.received.body.forget();
     assert!(exchange.detail().answer.unwrap().body.text.is_some());
-    exchange.forget_bodies(false);
+    exchange.answer.as_mut().unwrap().body.forget();
     let detail = exchange.detail();
     let bodies = [detail.received.body, detail.answer.unwrap().body];
     assert!(bodies.iter().all(|body| body.kept == 0 && body.length > 0 && body.text.is_none()), "{bodies:?}");

@@ -1,0 +1,544 @@
+//! An exchange as it is written down while it happens: sections one after another in one buffer, and read back only when
+//! somebody looks.
+//!
+//! A request is written down on the way of requests, and read by a person, which is rarer by far. So writing is copying
+//! bytes into memory that is used again, and all else, allocations too, is the reader's. A section begins with its tag; of
+//! sections with the same tag the last one counts, as of attempts the last one does. Numbers are in the machine's own
+//! order, since no tape leaves the process.
+
+use std::{
+    cell::RefCell,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use http::{HeaderMap, Method, StatusCode, Version};
+
+use super::{Answer, Body, Credentials, Exchange, Headers, Received, Refusal, Route, Sent, Signing};
+use crate::telemetry::Phase;
+
+/// What a section is about.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Tag {
+    Received,
+    ReceivedBody,
+    Repeats,
+    Sent,
+    Signing,
+    SignedWith,
+    Answer,
+    AnswerBody,
+    Refused,
+    Ended,
+    Phase,
+    GatewayId,
+}
+
+impl Tag {
+    const ALL: [Self; 12] = [
+        Self::Received,
+        Self::ReceivedBody,
+        Self::Repeats,
+        Self::Sent,
+        Self::Signing,
+        Self::SignedWith,
+        Self::Answer,
+        Self::AnswerBody,
+        Self::Refused,
+        Self::Ended,
+        Self::Phase,
+        Self::GatewayId,
+    ];
+}
+
+/// Versions of HTTP; a tape has their place here.
+const VERSIONS: [Version; 5] =
+    [Version::HTTP_11, Version::HTTP_2, Version::HTTP_10, Version::HTTP_09, Version::HTTP_3];
+
+/// What is shared, and so not copied to the tape.
+#[derive(Clone, Default)]
+pub(super) struct Pinned {
+    pub(super) route: Option<Arc<Route>>,
+    pub(super) source: Option<Arc<str>>,
+    /// Code and fault of a refusal.
+    pub(super) refusal: Option<(&'static str, &'static str)>,
+}
+
+/// Buffers that a thread keeps, and the largest that it does.
+const SPARE: usize = 64;
+const SPARE_BYTES: usize = 16 << 10;
+
+thread_local! {
+    static SPARES: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// One exchange on its way. It begins with the request's id.
+pub struct Tape {
+    bytes: TapeBytes,
+    pinned: Pinned,
+}
+
+impl Tape {
+    /// A request as it came, now. `more` is a field that is not among its headers.
+    #[must_use]
+    pub fn begin(
+        id: &str,
+        (method, target, version): (&Method, &str, Version),
+        headers: &HeaderMap,
+        more: Option<(&str, &[u8])>,
+    ) -> Self {
+        let fields = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        Self::begin_at(id, SystemTime::now(), (method, target, version), fields.chain(more))
+    }
+
+    fn begin_at<'a>(
+        id: &str,
+        began: SystemTime,
+        (method, target, version): (&Method, &str, Version),
+        fields: impl Iterator<Item = (&'a str, &'a [u8])>,
+    ) -> Self {
+        let bytes = TapeBytes(SPARES.with_borrow_mut(Vec::pop).unwrap_or_default());
+        let mut tape = Self { bytes, pinned: Pinned::default() };
+        tape.text(id.as_bytes());
+        tape.tag(Tag::Received);
+        tape.time(began);
+        let version = VERSIONS.iter().position(|known| *known == version).unwrap_or_default();
+        tape.bytes.0.push(version as u8);
+        tape.text(method.as_str().as_bytes());
+        tape.text(target.as_bytes());
+        tape.fields(fields);
+        tape
+    }
+
+    /// One that is known already.
+    #[must_use]
+    pub fn of(exchange: &Exchange) -> Self {
+        let Exchange { received, sent, answer, refusal, credentials, .. } = exchange;
+        let Received { method, version, headers, body, target } = received;
+        let mut tape =
+            Self::begin_at(&exchange.id, exchange.began, (method, &target.0, *version), headers.iter());
+        tape.received_body(body);
+        if let Some(id) = &exchange.replay_of {
+            tape.repeats(id);
+        }
+        if let Some(route) = &exchange.route {
+            tape.route(route);
+        }
+        if let Some(Sent { headers, signing, target }) = sent {
+            tape.sent_fields(&target.0, headers.iter());
+            if let Some(signing) = signing {
+                tape.signing(signing.exposed(), signing.string_to_sign(), signing.access_key_id());
+            }
+        }
+        if let Some(Credentials { source, access_key, expires }) = credentials {
+            tape.signed_with(source, access_key, *expires);
+        }
+        if let Some(Answer { status, headers, body }) = answer {
+            tape.answer_fields(*status, headers.iter());
+            tape.answer_body(body);
+        }
+        if let Some(Refusal { code, fault, message, hint }) = refusal {
+            tape.refused(code, fault, message, hint);
+        }
+        tape.ended(&End {
+            status: exchange.status,
+            attempts: exchange.attempts,
+            answered: exchange.answered,
+            cut: exchange.cut,
+            total: exchange.total,
+        });
+        for (phase, took) in &exchange.phases {
+            tape.phase(*phase, *took);
+        }
+        if let Some(id) = &exchange.gateway_request_id {
+            tape.gateway_id(id.as_bytes());
+        }
+        tape
+    }
+
+    /// It repeats the request with this id.
+    pub fn repeats(&mut self, id: &str) {
+        self.tag(Tag::Repeats);
+        self.text(id.as_bytes());
+    }
+
+    /// Where it goes.
+    pub fn route(&mut self, route: &Arc<Route>) {
+        self.pinned.route = Some(Arc::clone(route));
+    }
+
+    /// It is about to be sent.
+    pub fn sent(&mut self, target: &str, headers: &HeaderMap) {
+        self.sent_fields(target, headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
+    }
+
+    fn sent_fields<'a>(&mut self, target: &str, fields: impl Iterator<Item = (&'a str, &'a [u8])>) {
+        self.tag(Tag::Sent);
+        self.text(target.as_bytes());
+        self.fields(fields);
+    }
+
+    /// How what was sent last was signed.
+    pub fn signing(&mut self, canonical_request: &[u8], string_to_sign: &str, access_key_id: &str) {
+        self.tag(Tag::Signing);
+        self.text(canonical_request);
+        self.text(string_to_sign.as_bytes());
+        self.text(access_key_id.as_bytes());
+    }
+
+    /// With what: of the access key's id the end.
+    pub fn signed_with(&mut self, source: &Arc<str>, access_key: &str, expires: Option<SystemTime>) {
+        self.pinned.source = Some(Arc::clone(source));
+        self.tag(Tag::SignedWith);
+        self.text(access_key.as_bytes());
+        self.bytes.0.push(u8::from(expires.is_some()));
+        self.time(expires.unwrap_or(UNIX_EPOCH));
+    }
+
+    /// The head of the stage's answer.
+    pub fn answer(&mut self, status: StatusCode, headers: &HeaderMap) {
+        self.answer_fields(status, headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
+    }
+
+    fn answer_fields<'a>(&mut self, status: StatusCode, fields: impl Iterator<Item = (&'a str, &'a [u8])>) {
+        self.tag(Tag::Answer);
+        self.bytes.0.extend_from_slice(&status.as_u16().to_ne_bytes());
+        self.fields(fields);
+    }
+
+    /// The proxy answers.
+    pub fn refused(&mut self, code: &'static str, fault: &'static str, message: &str, hint: &str) {
+        self.pinned.refusal = Some((code, fault));
+        self.tag(Tag::Refused);
+        self.text(message.as_bytes());
+        self.text(hint.as_bytes());
+    }
+
+    /// The request's body, as far as it is kept.
+    pub fn received_body(&mut self, body: &Body) {
+        self.body(Tag::ReceivedBody, body);
+    }
+
+    /// The answer's body, as far as it is kept.
+    pub fn answer_body(&mut self, body: &Body) {
+        self.body(Tag::AnswerBody, body);
+    }
+
+    /// How it ended.
+    pub fn ended(&mut self, end: &End) {
+        self.tag(Tag::Ended);
+        self.bytes.0.extend_from_slice(&end.status.to_ne_bytes());
+        self.bytes.0.push(u8::from(end.cut));
+        self.number(u64::from(end.attempts));
+        self.number(end.answered);
+        self.number(end.total.as_nanos() as u64);
+    }
+
+    /// How long a phase was.
+    pub fn phase(&mut self, phase: Phase, took: Duration) {
+        self.tag(Tag::Phase);
+        self.bytes.0.push(phase as u8);
+        self.number(took.as_nanos() as u64);
+    }
+
+    /// The gateway's own id of it.
+    pub fn gateway_id(&mut self, id: &[u8]) {
+        self.tag(Tag::GatewayId);
+        self.text(id);
+    }
+
+    /// What was written, and what it refers to.
+    pub(super) fn parts(self) -> (TapeBytes, Pinned) {
+        (self.bytes, self.pinned)
+    }
+
+    /// The exchange so far, read back.
+    #[must_use]
+    pub fn read(&self) -> Exchange {
+        read(&self.bytes, &self.pinned)
+    }
+
+    fn tag(&mut self, tag: Tag) {
+        self.bytes.0.push(tag as u8);
+    }
+
+    fn number(&mut self, number: u64) {
+        self.bytes.0.extend_from_slice(&number.to_ne_bytes());
+    }
+
+    fn length(&mut self, length: usize) {
+        // Heads and what is kept of bodies are far below 4 GiB.
+        self.bytes.0.extend_from_slice(&(length as u32).to_ne_bytes());
+    }
+
+    fn text(&mut self, text: &[u8]) {
+        self.length(text.len());
+        self.bytes.0.extend_from_slice(text);
+    }
+
+    fn time(&mut self, at: SystemTime) {
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.number(since.as_nanos() as u64);
+    }
+
+    fn fields<'a>(&mut self, fields: impl Iterator<Item = (&'a str, &'a [u8])>) {
+        let at = self.bytes.len();
+        self.length(0);
+        let mut count = 0_u32;
+        for (name, value) in fields {
+            self.text(name.as_bytes());
+            self.text(value);
+            count += 1;
+        }
+        self.bytes.0[at..at + 4].copy_from_slice(&count.to_ne_bytes());
+    }
+
+    fn body(&mut self, tag: Tag, body: &Body) {
+        self.tag(tag);
+        self.number(body.len());
+        self.bytes.0.push(u8::from(body.why_not().is_some()));
+        self.text(body.exposed());
+    }
+}
+
+/// The bytes of a tape, which are overwritten, and their buffer used again.
+pub(super) struct TapeBytes(Vec<u8>);
+
+impl TapeBytes {
+    /// A copy.
+    pub(super) fn of(pieces: [&[u8]; 2]) -> Self {
+        Self(pieces.concat())
+    }
+}
+
+impl std::ops::Deref for TapeBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for TapeBytes {
+    fn drop(&mut self) {
+        self.0.fill(0);
+        std::hint::black_box(&self.0);
+        self.0.clear();
+        if (1..=SPARE_BYTES).contains(&self.0.capacity()) {
+            SPARES.with_borrow_mut(|spares| {
+                if spares.len() < SPARE {
+                    spares.push(std::mem::take(&mut self.0));
+                }
+            });
+        }
+    }
+}
+
+/// How an exchange ended.
+pub struct End {
+    /// The status that the client got; 0 when it left before.
+    pub status: u16,
+    /// How often it was sent.
+    pub attempts: u32,
+    /// Bytes of the answer's body that the client got.
+    pub answered: u64,
+    /// Whether the answer broke off.
+    pub cut: bool,
+    /// All of its time.
+    pub total: Duration,
+}
+
+/// Whether a tape is that of the request with this id.
+pub(super) fn is_of<'a>(tape: impl IntoIterator<Item = &'a u8>, id: &str) -> bool {
+    let (length, id) = ((id.len() as u32).to_ne_bytes(), id.as_bytes());
+    let mut bytes = tape.into_iter();
+    length.iter().chain(id).all(|byte| bytes.next() == Some(byte))
+}
+
+/// The exchange that a tape tells of.
+pub(super) fn read(tape: &[u8], pinned: &Pinned) -> Exchange {
+    let mut reader = Reader(tape);
+    let id = reader.string();
+    let none = || Received::new(Method::GET, "", Version::HTTP_11, Headers::default());
+    let mut exchange = Exchange::new(&id, none());
+    exchange.route.clone_from(&pinned.route);
+    while let [tag, rest @ ..] = reader.0 {
+        reader.0 = rest;
+        match Tag::ALL[usize::from(*tag)] {
+            Tag::Received => {
+                exchange.began = reader.time();
+                let version = VERSIONS[usize::from(reader.byte())];
+                let method = Method::from_bytes(reader.text()).expect("it was a method");
+                exchange.received = Received::new(method, &reader.string(), version, reader.headers());
+            }
+            Tag::ReceivedBody => exchange.received.body = reader.body(),
+            Tag::Repeats => exchange.replay_of = Some(reader.string().into()),
+            Tag::Sent => exchange.sent = Some(Sent::new(&reader.string(), reader.headers(), None)),
+            Tag::Signing => {
+                let (canonical, to_sign, key) = (reader.text(), reader.string(), reader.string());
+                if let Some(sent) = &mut exchange.sent {
+                    sent.signing = Some(Signing::of(canonical, &to_sign, &key));
+                }
+            }
+            Tag::SignedWith => {
+                let access_key = reader.string().into();
+                let expires = reader.byte() == 1;
+                let expires = Some(reader.time()).filter(|_| expires);
+                exchange.credentials =
+                    pinned.source.clone().map(|source| Credentials { source, access_key, expires });
+            }
+            Tag::Answer => {
+                let status = u16::from_ne_bytes(reader.take());
+                let status = StatusCode::from_u16(status).expect("it was a status");
+                exchange.answer = Some(Answer { status, headers: reader.headers(), body: Body::default() });
+            }
+            Tag::AnswerBody => {
+                let body = reader.body();
+                if let Some(answer) = &mut exchange.answer {
+                    answer.body = body;
+                }
+            }
+            Tag::Refused => {
+                let (message, hint) = (reader.string().into(), reader.string().into());
+                exchange.refusal = pinned.refusal.map(|(code, fault)| Refusal { code, fault, message, hint });
+            }
+            Tag::Ended => {
+                exchange.status = u16::from_ne_bytes(reader.take());
+                exchange.cut = reader.byte() == 1;
+                exchange.attempts = reader.number() as u32;
+                exchange.answered = reader.number();
+                exchange.total = Duration::from_nanos(reader.number());
+            }
+            Tag::Phase => {
+                let phase = Phase::ALL[usize::from(reader.byte())];
+                exchange.phases.push((phase, Duration::from_nanos(reader.number())));
+            }
+            Tag::GatewayId => exchange.gateway_request_id = Some(reader.string().into()),
+        }
+    }
+    exchange
+}
+
+/// What is left of a tape. That it ends within a section is impossible: nobody writes half of one.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take<const N: usize>(&mut self) -> [u8; N] {
+        let (taken, rest) = self.0.split_first_chunk().expect("a tape has whole sections");
+        self.0 = rest;
+        *taken
+    }
+
+    fn byte(&mut self) -> u8 {
+        let [byte] = self.take();
+        byte
+    }
+
+    fn number(&mut self) -> u64 {
+        u64::from_ne_bytes(self.take())
+    }
+
+    fn length(&mut self) -> usize {
+        u32::from_ne_bytes(self.take()) as usize
+    }
+
+    fn text(&mut self) -> &'a [u8] {
+        let length = self.length();
+        let (text, rest) = self.0.split_at(length);
+        self.0 = rest;
+        text
+    }
+
+    fn string(&mut self) -> String {
+        String::from_utf8_lossy(self.text()).into_owned()
+    }
+
+    fn time(&mut self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_nanos(self.number())
+    }
+
+    fn headers(&mut self) -> Headers {
+        let count = self.length();
+        let fields: Vec<_> = (0..count).map(|_| (self.text(), self.text())).collect();
+        Headers::copied(&fields)
+    }
+
+    fn body(&mut self) -> Body {
+        let length = self.number();
+        let withheld = self.byte() == 1;
+        Body::restored(self.text(), length, withheld)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::{HeaderMap, HeaderValue, Method, Version};
+
+    use super::{super::view::tests::exchange, Phase, SPARE, SPARES, Tape, is_of};
+
+    fn tape(id: &str) -> Tape {
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", HeaderValue::from_static("canary"));
+        let host = Some(("host", &b"localhost"[..]));
+        Tape::begin(id, (&Method::GET, "/a?b", Version::HTTP_2), &headers, host)
+    }
+
+    #[test]
+    fn what_is_read_back_is_what_was_written() {
+        let mut whole = exchange();
+        whole.replay_of = Some("fedcba9876543210".into());
+        whole.phases.extend(Phase::ALL.map(|phase| (phase, Duration::from_micros(phase as u64 + 1))));
+        let mut read = Tape::of(&whole).read();
+        assert_eq!(read.sequence, 0, "the hub gives it");
+        read.sequence = whole.sequence;
+        let seen = |exchange: &super::Exchange| serde_json::to_string(&exchange.detail()).unwrap();
+        assert_eq!(seen(&read), seen(&whole));
+        // And what is not seen.
+        assert_eq!(read.received.headers.exposed(), whole.received.headers.exposed());
+        assert_eq!(read.received.exposed_target(), whole.received.exposed_target());
+        assert_eq!(read.received.body.exposed(), whole.received.body.exposed());
+        let (read, whole) = (read.sent.unwrap(), whole.sent.unwrap());
+        assert_eq!(read.headers.exposed(), whole.headers.exposed());
+        let (read, whole) = (read.signing.unwrap(), whole.signing.unwrap());
+        assert_eq!(read.exposed(), whole.exposed());
+        assert_eq!(read.access_key_id(), whole.access_key_id());
+    }
+
+    #[test]
+    fn of_one_that_was_given_up_is_known_what_had_happened() {
+        let read = tape("1").read();
+        assert_eq!((&*read.id, read.received.exposed_target(), read.status), ("1", "/a?b", 0));
+        assert_eq!(read.received.version, Version::HTTP_2);
+        assert_eq!(read.received.headers.get("host"), Some(&b"localhost"[..]));
+        assert!(read.sent.is_none() && read.answer.is_none() && read.refusal.is_none());
+    }
+
+    #[test]
+    fn it_is_found_by_its_whole_id() {
+        let (bytes, _) = tape("abc").parts();
+        for (id, found) in [("abc", true), ("ab", false), ("abcd", false), ("", false), ("abd", false)] {
+            assert_eq!(is_of(bytes.iter(), id), found, "{id}");
+        }
+        assert!(!is_of([], "abc"));
+    }
+
+    #[test]
+    fn its_buffer_is_used_again() {
+        std::thread::spawn(|| {
+            drop(tape("1"));
+            let capacity = SPARES.with_borrow(|spares| {
+                assert_eq!(spares.len(), 1);
+                spares[0].capacity()
+            });
+            let again = tape("2");
+            assert_eq!((SPARES.with_borrow(Vec::len), again.bytes.0.capacity()), (0, capacity));
+            drop((0..2 * SPARE).map(|_| tape("3")).collect::<Vec<_>>());
+            assert_eq!(SPARES.with_borrow(Vec::len), SPARE);
+        })
+        .join()
+        .unwrap();
+    }
+}
