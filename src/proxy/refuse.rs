@@ -190,11 +190,7 @@ impl Body for AnswerBody {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        convert::Infallible,
-        rc::Rc,
-        sync::{Arc, Mutex},
-    };
+    use std::{convert::Infallible, rc::Rc};
 
     use bytes::Bytes;
     use http::{Request, Response, StatusCode};
@@ -212,8 +208,6 @@ mod tests {
         task::{LocalSet, spawn_local},
     };
     use tower::Service as _;
-    use tracing::{Event, field::Visit};
-    use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
     use super::{AnswerBody, Received, Refuse};
     use crate::{
@@ -222,37 +216,8 @@ mod tests {
             record::{AnswerOut, Caller, Incoming, Record},
             refusal::{Code, Refusal},
         },
-        telemetry::{self, ACCESS},
+        telemetry,
     };
-
-    /// The lines about requests: status and code.
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<(u64, String)>>>);
-
-    impl<S: tracing::Subscriber> Layer<S> for Lines {
-        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-            #[derive(Default)]
-            struct Fields(u64, String);
-            impl Visit for Fields {
-                fn record_debug(&mut self, _: &tracing::field::Field, _: &dyn std::fmt::Debug) {}
-                fn record_u64(&mut self, field: &tracing::field::Field, value: u64) {
-                    if field.name() == "status" {
-                        self.0 = value;
-                    }
-                }
-                fn record_str(&mut self, field: &tracing::field::Field, value: &str) {
-                    if field.name() == "refused" {
-                        value.clone_into(&mut self.1);
-                    }
-                }
-            }
-            if event.metadata().target() == ACCESS {
-                let mut fields = Fields::default();
-                event.record(&mut fields);
-                self.0.lock().unwrap().push((fields.0, fields.1));
-            }
-        }
-    }
 
     #[derive(Clone)]
     struct Local;
@@ -313,13 +278,14 @@ mod tests {
         work: impl FnOnce(DuplexStream, DuplexStream, Rc<Notify>) -> F,
     ) -> Vec<(u64, String)> {
         telemetry::turn_on();
-        let lines = Lines::default();
-        let subscriber = tracing_subscriber::registry().with(lines.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (near, far) = tokio::io::duplex(64 << 10);
-        let _default = tracing::subscriber::set_default(subscriber);
         LocalSet::new().block_on(&runtime, work(near, far, Rc::new(Notify::new())));
-        lines.0.lock().unwrap().clone()
+        let line = |line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            (line["status"].as_u64().unwrap(), line["refused"].as_str().unwrap().to_owned())
+        };
+        telemetry::taken().lines().map(line).collect()
     }
 
     fn owned(list: &[(u64, &str)]) -> Vec<(u64, String)> {

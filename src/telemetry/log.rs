@@ -14,8 +14,7 @@ use tracing_subscriber::{
 };
 
 use super::{
-    access::{AccessLayer, Lines, Writer},
-    record::ACCESS,
+    access::{self, ACCESS, Lines, Writer},
     scrub::Scrubbed,
     show::Blocks,
 };
@@ -103,7 +102,9 @@ pub fn start(settings: &Log) -> Result<Logging, BadFilter> {
     // Whether requests are logged, and which, is decided here once, not for each of them.
     let levels = [Level::INFO, Level::WARN, Level::ERROR];
     let least = levels.into_iter().find(|level| settings.access && filter.would_enable(ACCESS, level));
-    let access = least.map(|least| AccessLayer::new(&writer, least, format, terminal, colour));
+    if let Some(least) = least {
+        access::start(&writer, least, format, terminal, colour);
+    }
 
     let lines = writer.lines();
     let diagnostics =
@@ -117,10 +118,10 @@ pub fn start(settings: &Log) -> Result<Logging, BadFilter> {
     let watched =
         terminal && format == LogFormat::Text && filter.would_enable("countersign::cli", &Level::INFO);
     let terminal = watched.then(|| Terminal { lines: writer.lines(), colour });
-    let allowed = filter_fn(|metadata| metadata.target() != ACCESS && is_below_cap(metadata));
+    let allowed = filter_fn(is_below_cap);
     let diagnostics = diagnostics.with_filter(allowed.and(filter));
 
-    tracing_subscriber::registry().with(access).with(diagnostics).init();
+    tracing_subscriber::registry().with(diagnostics).init();
     let blocks = Blocks::new(writer.lines(), format, colour);
     Ok(Logging { writer, blocks, terminal })
 }

@@ -26,9 +26,9 @@ mod show;
 #[cfg_attr(not(feature = "otlp"), path = "trace_off.rs")]
 mod trace;
 
+pub use access::{ACCESS, flush, flush_when_due, lines_dropped};
 #[cfg(test)]
-pub(crate) use access::turn_on;
-pub use access::{flush, flush_when_due, lines_dropped};
+pub(crate) use access::{taken, turn_on};
 pub use capture::{Capture, Watchers};
 pub use connection::{ConnectionEnd, connection_ended};
 pub use log::{BadFilter, Logging, Terminal, start};
@@ -37,7 +37,7 @@ pub use mask::Mask;
 pub use otlp::{Traces, TracesError, start_traces};
 pub use panics::log_panics;
 pub use phases::Phase;
-pub use record::{ACCESS, Record, SignedWith};
+pub use record::{Record, SignedWith};
 pub use request_id::{REQUEST_ID, RequestId};
 pub use sample::Lines;
 #[cfg(test)]

@@ -23,9 +23,6 @@ use super::{
 };
 use crate::config::Auth;
 
-/// The `tracing` target of the one line a request.
-pub const ACCESS: &str = "countersign::access";
-
 /// What a request was signed with, as far as it may be told.
 #[derive(Debug)]
 pub struct SignedWith {
@@ -271,48 +268,32 @@ impl Record {
         trace_id: Option<&str>,
     ) {
         let level = self.level();
-        let (refused, fault) = self.refusal.get().unzip();
         if !self.logged || (level == Level::INFO && !self.lines.get().has_this_one()) {
             return;
         }
-        let micros = |phase| phases.took(phase).map(|took| took.as_micros() as u64);
-        // A level is part of the place where an event is made, so each has its own.
-        macro_rules! line {
-            ($level:expr) => {
-                tracing::event!(
-                    target: ACCESS,
-                    $level,
-                    method = self.method.as_str(),
-                    path = &*self.path,
-                    stage = self.stage.get().map(|name| &**name),
-                    route = self.route.get().map(|(path, _)| &**path),
-                    auth = self.route.get().map(|(_, auth)| auth.as_str()),
-                    status = u64::from(self.status.get()),
-                    refused,
-                    fault,
-                    cut = self.cut.get(),
-                    received = self.received.get(),
-                    sent = self.sent.get(),
-                    attempts = u64::from(self.attempts.get()),
-                    micros = whole.as_micros() as u64,
-                    receive_micros = micros(Phase::Receive),
-                    queue_micros = micros(Phase::Queue),
-                    sign_micros = micros(Phase::Sign),
-                    connect_micros = micros(Phase::Connect),
-                    first_byte_micros = micros(Phase::FirstByte),
-                    answer_micros = micros(Phase::Answer),
-                    credentials = signed_with.map(|with| &*with.source),
-                    access_key = signed_with.map(|with| &*with.access_key),
-                    request_id = self.id.as_str(),
-                    trace_id,
-                    gateway_request_id = self.gateway_id.get().and_then(|id| id.to_str().ok()),
-                )
-            };
-        }
-        match level {
-            Level::ERROR => line!(Level::ERROR),
-            Level::WARN => line!(Level::WARN),
-            _ => line!(Level::INFO),
-        }
+        let (refused, fault) = self.refusal.get().unzip();
+        let line = access::Line {
+            level,
+            method: self.method.as_str(),
+            path: &self.path,
+            stage: self.stage.get().map(|name| &**name),
+            route: self.route.get().map(|(path, _)| &**path),
+            auth: self.route.get().map(|(_, auth)| auth.as_str()),
+            status: self.status.get(),
+            refused,
+            fault,
+            cut: self.cut.get(),
+            received: self.received.get(),
+            sent: self.sent.get(),
+            attempts: self.attempts.get(),
+            micros: whole.as_micros() as u64,
+            phases: Phase::ALL.map(|phase| phases.took(phase).map(|took| took.as_micros() as u64)),
+            credentials: signed_with.map(|with| &*with.source),
+            access_key: signed_with.map(|with| &*with.access_key),
+            request_id: self.id.as_str(),
+            trace_id,
+            gateway_request_id: self.gateway_id.get().and_then(|id| id.to_str().ok()),
+        };
+        line.write();
     }
 }

@@ -1,67 +1,28 @@
 //! A request as a person reads it: what matters in columns, what explains a failure behind them, the rest left to JSON.
 
-use std::{fmt, io::Write as _};
+use std::{
+    fmt::{self, Write as _},
+    io::Write as _,
+};
 
-use tracing::field::{Field, Visit};
+use super::Line;
+use crate::telemetry::Phase;
 
 /// From here on it is said where the time went.
 const SLOW: u64 = 1_000_000;
 
-/// What is shown of a request. Writing it empties it; its room is used again.
-#[derive(Debug, Default)]
-pub(super) struct TextLine {
-    method: String,
-    path: String,
-    stage: String,
-    refused: String,
-    request_id: String,
-    gateway_request_id: String,
-    status: u64,
-    sent: u64,
-    micros: u64,
-    attempts: u64,
-    cut: bool,
-    /// The phase that took longest.
-    longest: Option<(&'static str, u64)>,
-}
+/// What of a text may be shown. A path may hold any Unicode; a terminal must neither obey it nor turn it around.
+struct Tame<'a>(&'a str);
 
-impl Visit for TextLine {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        let place = match field.name() {
-            "method" => &mut self.method,
-            "path" => &mut self.path,
-            "stage" => &mut self.stage,
-            "refused" => &mut self.refused,
-            "request_id" => &mut self.request_id,
-            "gateway_request_id" => &mut self.gateway_request_id,
-            _ => return,
-        };
-        // A path may hold any Unicode; a terminal must neither obey it nor turn it around.
-        place.extend(value.chars().map(|c| if is_shown(c) { c } else { '\u{FFFD}' }));
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        match field.name() {
-            "status" => self.status = value,
-            "sent" => self.sent = value,
-            "micros" => self.micros = value,
-            "attempts" => self.attempts = value,
-            name => {
-                let Some(phase) = name.strip_suffix("_micros") else { return };
-                if self.longest.is_none_or(|(_, longest)| value > longest) {
-                    self.longest = Some((phase, value));
-                }
-            }
+impl fmt::Display for Tame<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut left = f.width().unwrap_or_default();
+        for c in self.0.chars() {
+            f.write_char(if is_shown(c) { c } else { '\u{FFFD}' })?;
+            left = left.saturating_sub(1);
         }
+        (0..left).try_for_each(|_| f.write_char(' '))
     }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        if field.name() == "cut" {
-            self.cut = value;
-        }
-    }
-
-    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
 }
 
 /// Neither a control character nor one that changes the direction in which others are shown (Unicode, UAX #9).
@@ -69,70 +30,61 @@ const fn is_shown(c: char) -> bool {
     !matches!(c, '\0'..='\x1F' | '\x7F'..='\u{9F}' | '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-impl TextLine {
-    /// `time` is date and time of day, to the second.
-    pub(super) fn write(&mut self, out: &mut Vec<u8>, time: &str, millis: u32, colour: bool) {
-        let clock = time.get(11..).unwrap_or(time);
-        let paint = |code: &'static str| if colour { code } else { "" };
-        let (dim, end) = (paint("\x1b[2m"), paint("\x1b[0m"));
-        let mark = paint(match self.status {
-            200..300 => "\x1b[32m",
-            100..400 => "\x1b[36m",
-            400..500 => "\x1b[33m",
-            _ => "\x1b[31m",
-        });
-        // What ends in a full buffer or on a broken terminal is not written; a vector takes everything.
-        let _ = write!(out, "{dim}{clock}.{millis:03}{end} {mark}");
-        let _ = match self.status {
-            0 => write!(out, "gone"),
-            status => write!(out, "{status:>4}"),
-        };
-        let _ = write!(out, "{end} {:<7} {:<40} ", self.method, self.path);
-        let _ = match self.micros {
-            0..10_000_000 => write!(out, "{:>8.1} ms", self.micros as f64 / 1e3),
-            micros => write!(out, "{:>8.1} s ", micros as f64 / 1e6),
-        };
-        let _ = write!(out, " {dim}{:>9}", Bytes(self.sent));
-        if !self.stage.is_empty() {
-            let _ = write!(out, "  {}", self.stage);
-        }
-        let _ = write!(out, "{end}");
-        if !self.refused.is_empty() {
-            let _ = write!(out, "  {mark}refused={}{end}", self.refused);
-        }
-        if self.cut {
-            let _ = write!(out, "  {}cut{end}", paint("\x1b[31m"));
-        }
-        if self.attempts > 1 {
-            let _ = write!(out, "  {}attempts={}{end}", paint("\x1b[33m"), self.attempts);
-        }
-        if let Some((phase, micros)) = self.longest.filter(|_| self.micros >= SLOW) {
-            let _ = write!(out, "  {dim}{phase}={:.1}s{end}", micros as f64 / 1e6);
-        }
-        if self.status >= 400 || self.cut {
-            for (name, id) in [("id", &self.request_id), ("gateway", &self.gateway_request_id)] {
-                if !id.is_empty() {
-                    let _ = write!(out, "  {dim}{name}={id}{end}");
-                }
+/// `time` is date and time of day, to the second.
+pub(super) fn write(out: &mut Vec<u8>, line: &Line<'_>, time: &str, millis: u32, colour: bool) {
+    let clock = time.get(11..).unwrap_or(time);
+    let paint = |code: &'static str| if colour { code } else { "" };
+    let (dim, end) = (paint("\x1b[2m"), paint("\x1b[0m"));
+    let mark = paint(match line.status {
+        200..300 => "\x1b[32m",
+        100..400 => "\x1b[36m",
+        400..500 => "\x1b[33m",
+        _ => "\x1b[31m",
+    });
+    // What ends in a full buffer or on a broken terminal is not written; a vector takes everything.
+    let _ = write!(out, "{dim}{clock}.{millis:03}{end} {mark}");
+    let _ = match line.status {
+        0 => write!(out, "gone"),
+        status => write!(out, "{status:>4}"),
+    };
+    let _ = write!(out, "{end} {:<7} {:<40} ", Tame(line.method), Tame(line.path));
+    let _ = match line.micros {
+        0..10_000_000 => write!(out, "{:>8.1} ms", line.micros as f64 / 1e3),
+        micros => write!(out, "{:>8.1} s ", micros as f64 / 1e6),
+    };
+    let _ = write!(out, " {dim}{:>9}", Bytes(line.sent));
+    if let Some(stage) = line.stage {
+        let _ = write!(out, "  {}", Tame(stage));
+    }
+    let _ = write!(out, "{end}");
+    if let Some(refused) = line.refused {
+        let _ = write!(out, "  {mark}refused={refused}{end}");
+    }
+    if line.cut {
+        let _ = write!(out, "  {}cut{end}", paint("\x1b[31m"));
+    }
+    if line.attempts > 1 {
+        let _ = write!(out, "  {}attempts={}{end}", paint("\x1b[33m"), line.attempts);
+    }
+    if line.micros >= SLOW
+        && let Some((phase, micros)) = longest(line)
+    {
+        let _ = write!(out, "  {dim}{}={:.1}s{end}", phase.as_str(), micros as f64 / 1e6);
+    }
+    if line.status >= 400 || line.cut {
+        for (name, id) in [("id", Some(line.request_id)), ("gateway", line.gateway_request_id)] {
+            if let Some(id) = id {
+                let _ = write!(out, "  {dim}{name}={}{end}", Tame(id));
             }
         }
-        out.push(b'\n');
-        self.empty();
     }
+    out.push(b'\n');
+}
 
-    fn empty(&mut self) {
-        let texts = [
-            &mut self.method,
-            &mut self.path,
-            &mut self.stage,
-            &mut self.refused,
-            &mut self.request_id,
-            &mut self.gateway_request_id,
-        ];
-        texts.into_iter().for_each(String::clear);
-        (self.status, self.sent, self.micros, self.attempts) = (0, 0, 0, 0);
-        (self.cut, self.longest) = (false, None);
-    }
+/// The phase that took longest.
+fn longest(line: &Line<'_>) -> Option<(Phase, u64)> {
+    let phases = Phase::ALL.into_iter().zip(line.phases);
+    phases.filter_map(|(phase, micros)| Some((phase, micros?))).max_by_key(|(_, micros)| *micros)
 }
 
 /// So many bytes, in at most nine characters up to a terabyte.
@@ -152,57 +104,40 @@ impl fmt::Display for Bytes {
 
 #[cfg(test)]
 mod tests {
-    use super::{TextLine, is_shown};
+    use super::{super::tests::line as fine, Line, is_shown};
 
-    fn line(line: &mut TextLine, colour: bool) -> String {
+    fn line(line: &Line<'_>, colour: bool) -> String {
         let mut out = Vec::new();
-        line.write(&mut out, "2026-11-25T03:04:05", 7, colour);
+        super::write(&mut out, line, "2026-11-25T03:04:05", 7, colour);
         String::from_utf8(out).unwrap()
-    }
-
-    fn fine() -> TextLine {
-        TextLine {
-            method: "GET".into(),
-            path: "/orders/1".into(),
-            stage: "orders".into(),
-            request_id: "0123456789abcdef".into(),
-            gateway_request_id: "3f2a-1".into(),
-            status: 200,
-            sent: 1234,
-            micros: 12_345,
-            attempts: 1,
-            longest: Some(("first_byte", 12_000)),
-            ..TextLine::default()
-        }
     }
 
     #[test]
     fn columns() {
-        let mut fine = fine();
         assert_eq!(
-            line(&mut fine, false),
+            line(&fine(), false),
             "03:04:05.007  200 GET     /orders/1                                    12.3 ms    1.2 kB  orders\n"
         );
-        // Nothing of it is left for the next one.
+        let nothing = Line { method: "", path: "", stage: None, status: 0, sent: 0, micros: 0, ..fine() };
         assert_eq!(
-            line(&mut fine, false),
+            line(&nothing, false),
             "03:04:05.007 gone                                                       0.0 ms       0 B\n"
         );
     }
 
     #[test]
     fn what_explains_a_failure() {
-        let mut slow = TextLine {
+        let mut slow = Line {
             status: 502,
-            refused: "upstream-broken".into(),
-            gateway_request_id: String::new(),
+            refused: Some("upstream-broken"),
+            gateway_request_id: None,
             attempts: 2,
             micros: 12_345_678,
-            longest: Some(("first_byte", 12_000_000)),
             ..fine()
         };
+        slow.phases[4] = Some(12_000_000);
         assert_eq!(
-            line(&mut slow, false),
+            line(&slow, false),
             "03:04:05.007  502 GET     /orders/1                                    12.3 s     1.2 kB  orders  \
              refused=upstream-broken  attempts=2  first_byte=12.0s  id=0123456789abcdef\n"
         );
@@ -214,6 +149,8 @@ mod tests {
         assert_eq!(shown("/a\x1b[31mb\r\n\u{9b}c\u{7f}"), "/a.[31mb...c.");
         assert_eq!(shown("/\u{202e}gpj.exe\u{2066}\u{200f}\u{2028}"), "/.gpj.exe...");
         assert_eq!(shown("/bücher/日本/…"), "/bücher/日本/…");
+        let obeyed = line(&Line { path: "/a\x1b[31mb", stage: Some("\u{202e}s"), ..fine() }, false);
+        assert!(obeyed.contains("/a\u{FFFD}[31mb") && obeyed.contains("  \u{FFFD}s\n"), "{obeyed}");
     }
 
     #[test]
