@@ -1,7 +1,10 @@
 //! `countersign request` sends one request as the proxy would, writes what came and nothing else on standard output, and
 //! says by its exit code, as curl does, how it went.
 
-use std::fs;
+use std::{
+    fs,
+    sync::{Mutex, mpsc},
+};
 
 use serde_json::{Value, json};
 
@@ -167,6 +170,86 @@ fn many_go_over_one_connection() {
     assert_eq!(lines.next(), Some("2 sent"));
     assert_eq!(lines.next(), Some("  200                      2"));
     assert!(lines.next().is_some_and(|line| line.starts_with("  least ")), "{ended:?}");
+}
+
+/// What `--json` says in the place of an answer.
+fn failure(ended: &Ended, code: i32) -> Value {
+    let told: Value = serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
+    assert_code(ended, code);
+    let fields: Vec<_> = told.as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["error"], "{told}");
+    // People are told beside it.
+    assert!(!ended.err.is_empty(), "{ended:?}");
+    told["error"].clone()
+}
+
+#[test]
+fn a_script_is_told_of_every_failure_in_one_document() {
+    let (origin, launch) = Setup::new().without_keys().prepare(ok);
+    let text = |error: &Value, field: &str| error[field].as_str().unwrap_or_default().to_owned();
+    // The configuration, with each mistake.
+    let wrong = launch.instead("request", &["GET", "/", "--json", "--workers", "many", "--retry", "nver"]);
+    let error = failure(&wrong, 2);
+    assert_eq!(error["message"], "the configuration has 2 mistakes");
+    let mistakes = error["mistakes"].as_array().unwrap();
+    assert!(text(&mistakes[0], "message").starts_with("--retry: "), "{error}");
+    assert_eq!((mistakes.len(), &mistakes[0]["hint"]), (2, &json!("did you mean never?")));
+    // Credentials, the body, the place of the answer, the guard, a name that nobody knows.
+    let error = failure(&launch.instead("request", &["GET", "/", "--json"]), 1);
+    assert!(text(&error, "message").starts_with("no-credentials: "), "{error}");
+    let error = failure(&launch.instead("request", &["POST", "/", "-d", "@absent", "--json"]), 1);
+    assert!(text(&error, "message").starts_with("cannot read absent: "), "{error}");
+    let error = failure(&launch.instead("request", &["GET", "/", "-o", "absent/file", "--json"]), 1);
+    assert!(text(&error, "message").starts_with("cannot write absent/file: "), "{error}");
+    let other = ["GET", "/", "-H", "host: evil.example.com", "--json"];
+    let error = failure(&launch.instead("request", &other), 1);
+    assert!(text(&error, "message").starts_with("host-not-allowed: "), "{error}");
+    assert!(!text(&error, "hint").is_empty(), "{error}");
+    let unknown = ["GET", "/", "--json", "--route=/*=none", "--connect-to", "nobody.invalid:443"];
+    let error = failure(&launch.instead("request", &unknown), 1);
+    assert!(text(&error, "message").starts_with("upstream-"), "{error}");
+    let repeated = [&unknown[..], &["--repeat", "2"]].concat();
+    let ended = launch.instead("request", &repeated);
+    let told: Value = serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
+    assert_eq!((ended.code, &told["sent"], &told["micros"]), (Some(1), &json!(2), &Value::Null), "{told}");
+    // Where the answer would have been.
+    let ended = launch.instead("request", &["POST", "/", "-d", "@absent", "--json", "-o", "answer.json"]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{ended:?}");
+    let kept = fs::read_to_string(launch.home().path().join("answer.json")).unwrap();
+    assert!(kept.contains("cannot read absent"), "{kept}");
+    assert_eq!(origin.take().len(), 0);
+}
+
+#[test]
+fn a_signal_ends_it_with_what_is_known() {
+    let (go, gone) = mpsc::channel::<()>();
+    let gone = Mutex::new(gone);
+    let (origin, launch) = Setup::new().prepare(move |request, reply| {
+        if request.target() != b"/prod/at-once" {
+            gone.lock().unwrap().recv().unwrap();
+        }
+        ok(request, reply)
+    });
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let mut running = launch.instead_of("request", &["GET", "/held", "--json"]);
+        origin.next();
+        running.signal(signal);
+        let ended = running.end();
+        go.send(()).unwrap();
+        let error = failure(&ended, code);
+        assert_eq!(error["message"], "a signal ended it before the answer was whole", "{error}");
+        assert_eq!(error["hint"], "whether the stage has the request is not known");
+    }
+    // Of many, what came until then.
+    let mut running = launch.instead_of("request", &["GET", "/at-once", "--json", "--repeat", "1000000"]);
+    origin.next();
+    origin.next();
+    running.signal("INT");
+    let ended = running.end();
+    let told: Value = serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    assert!(told["sent"].as_u64().is_some_and(|sent| (1..1_000_000).contains(&sent)), "{told}");
+    assert_eq!(told["statuses"]["200"], told["sent"], "{told}");
 }
 
 fn forbidden(_: &Request, reply: &mut Reply<'_>) -> std::io::Result<Then> {

@@ -10,7 +10,7 @@ use std::{
 use super::{Found, InitError, routes::Rule};
 use crate::{
     cli::{self, Command},
-    config::{self, Auth},
+    config,
 };
 
 /// The file's text.
@@ -40,22 +40,19 @@ pub(super) fn text(found: &Found) -> String {
         }
         None => {}
     }
-    let rule = |Rule { path, auth }: &Rule| {
-        format!("  {{ path = {}, auth = {} }},\n", quoted(path), quoted(auth_name(*auth)))
+    let rule = |Rule { path, methods, auth }: &Rule| {
+        let methods = match methods.as_slice() {
+            [] => String::new(),
+            some => {
+                format!(", methods = [{}]", some.iter().map(|one| quoted(one)).collect::<Vec<_>>().join(", "))
+            }
+        };
+        format!("  {{ path = {}{methods}, auth = {} }},\n", quoted(path), quoted(auth.as_str()))
     };
     if !found.rules.is_empty() {
         line("route", format!("[\n{}]", found.rules.iter().map(rule).collect::<String>()));
     }
     out
-}
-
-pub(super) const fn auth_name(auth: Auth) -> &'static str {
-    match auth {
-        Auth::None => "none",
-        Auth::ApiKey => "api-key",
-        Auth::Iam => "iam",
-        Auth::IamAndApiKey => "iam+api-key",
-    }
 }
 
 /// The lines that go and come, with the others between them. Secrets in those that go are blanked; the others are what
