@@ -170,7 +170,7 @@ fn a_way_that_leads_nowhere_is_told() {
 #[test]
 fn only_what_is_harmless_is_asked() {
     let rules = "name = \"orders\"\nmount = \"/m\"\nallow = [\"GET|POST /plain\", \"POST /act\", \"GET /items/{id}\"]\n\
-                 route = [{ path = \"/plain\", auth = \"iam\" }, { path = \"/act\", auth = \"iam\" }, \
+                 route = [{ path = \"/plain\", auth = \"iam\" }, { path = \"/act\", methods = [\"POST\"], auth = \"iam\" }, \
                  { path = \"/items/{id}\", auth = \"none\" }]";
     let setup = || {
         let setup = Setup::new().stage(rules).variable("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
@@ -199,7 +199,7 @@ fn only_what_is_harmless_is_asked() {
         (code, all),
         (Some(0), ["GET /prod", "GET /prod/plain", "GET /prod/plain signed"].map(str::to_owned).to_vec())
     );
-    assert_found(&document, "routes", "ok", "not asked: /act, /items/{id}");
+    assert_found(&document, "routes", "ok", "not asked: POST /act, /items/{id}");
 
     let (code, document, all) = asked(&["--probe", "POST /m/act", "--probe", "GET /m/items/7?a=b"]);
     assert_eq!(code, Some(0), "{document:#}");

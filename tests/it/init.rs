@@ -1,7 +1,7 @@
 //! `countersign init` writes a file with which the proxy serves: from a stack, from ids, from a URL, of REST and HTTP APIs;
 //! and overwrites nothing unasked. Against ministack, which keeps the APIs and then judges what the proxy sends.
 
-use std::{fs, process::Stdio};
+use std::{collections::BTreeSet, fs, process::Stdio};
 
 use crate::support::{
     TempDir,
@@ -9,7 +9,7 @@ use crate::support::{
     ministack::{Ministack, User},
     process::{Ended, Launch, Running},
     python::environment,
-    root,
+    root, snapshot,
 };
 
 const ROUTES: &str = r#"route = [
@@ -21,6 +21,8 @@ const ROUTES: &str = r#"route = [
 
 /// What the file of these ends in.
 const HTTP_ROUTES: &str = r#"route = [
+  { path = "/mixed", methods = ["POST"], auth = "iam" },
+  { path = "/mixed", methods = ["GET"], auth = "none" },
   { path = "/orders", auth = "iam" },
   { path = "/orders/{id}", auth = "iam" },
   { path = "/public/{proxy+}", auth = "none" },
@@ -136,6 +138,11 @@ fn what_is_written_serves_and_nothing_is_overwritten_unasked() {
             "{head}\n[[stage]]\nname = \"{id}\"\nurl = \"https://{id}.execute-api.us-west-2.amazonaws.com\"\n{HTTP_ROUTES}"
         )
     );
+    // By the URL of a route too: what the path begins with is no stage of it.
+    let host = format!("https://{id}.execute-api.us-west-2.amazonaws.com");
+    for path in ["", "/orders/1", "/mixed"] {
+        assert_eq!(run(&[&format!("{host}{path}"), "-o", "-"], 0).out, made, "{path}");
+    }
     for arguments in [&["-o", "-"][..], &["--yes", "-o", "-"]] {
         let several = run(arguments, 1);
         for part in ["more than one stage", &aws, id, "--api-id"] {
@@ -161,9 +168,80 @@ fn what_is_written_serves_and_nothing_is_overwritten_unasked() {
         (&["--api-id", http["websocket_api_id"].as_str().unwrap()], "is a WEBSOCKET API"),
         (&["--api-id", "abc123"], "there is no API abc123 in us-west-2"),
         (&["https://api.example.com/v1"], "does not say which API it leads to"),
+        (&[&aws.replace("/prod", "/orders/1")], "orders/1 leads to no stage of the API"),
+        (&[&aws, "--stage", "beta"], "its stages: prod"),
+        (&["wss://abc123.execute-api.us-west-2.amazonaws.com/prod"], "a stage is not called by wss://"),
         (&["api.example.com"], "is not a URL"),
     ] {
         let failed = run(arguments, 1);
-        assert!(failed.err.contains(part), "{failed:?}");
+        assert!(words(&failed.err).contains(part), "{part}: {failed:?}");
     }
+}
+
+/// What a report says, without the lines that it is broken into.
+fn words(text: &str) -> String {
+    text.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ")
+}
+
+/// A chat, and nothing else.
+const CHAT: &str = "\
+Resources:
+  Chat:
+    Type: AWS::ApiGatewayV2::Api
+    Properties: {Name: chat, ProtocolType: WEBSOCKET, RouteSelectionExpression: $request.body.action}
+  Stage:
+    Type: AWS::ApiGatewayV2::Stage
+    Properties: {ApiId: !Ref Chat, StageName: prod}
+Outputs:
+  Url: {Value: !Sub \"wss://${Chat}.execute-api.us-west-2.amazonaws.com/prod\"}
+";
+
+#[test]
+fn keys_are_asked_about_on_a_terminal_alone_and_a_stack_of_sockets_is_refused() {
+    let ministack = Ministack::start();
+    let stack = ministack.deploy();
+    let root = User { access_key: "test".to_owned(), secret: "test".to_owned() };
+    let second: serde_json::Value = serde_json::from_str(&ministack.script("second")).unwrap();
+    let second = second["id"].as_str().unwrap();
+    let by_url = [stack.url.as_str(), "--output", "-"];
+
+    let known =
+        [(stack.url.as_str(), "URL"), (&stack.api_id, "API"), (&stack.api_key_id, "KEY"), (second, "SECOND")];
+    for nobody in [&by_url[..], &[&by_url[..], &["--yes"]].concat()] {
+        let several = ended(init(&ministack, &root, nobody), 1);
+        snapshot::ended("init/several-keys", &several, &known);
+    }
+    let mut picked = Vec::new();
+    for number in ["1", "2"] {
+        let ended = typed(init(&ministack, &root, &by_url), &format!("{number}\n"));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let line = ended.out.lines().find_map(|line| line.strip_prefix("api_key = { id = \"")).unwrap();
+        picked.push(line.split('"').next().unwrap().to_owned());
+        if number == "1" {
+            snapshot::ended("init/which-key", &ended, &known);
+        }
+    }
+    assert_eq!(
+        picked.iter().collect::<BTreeSet<_>>(),
+        BTreeSet::from([&stack.api_key_id, &second.to_owned()])
+    );
+    for answer in ["3\n", "\n", "KEY\n"] {
+        let ended = typed(init(&ministack, &root, &by_url), answer);
+        assert_eq!(ended.code, Some(1), "{answer}: {ended:?}");
+        assert!(ended.out.contains("nothing was written"), "{ended:?}");
+    }
+    let named = ended(init(&ministack, &root, &[&by_url[..], &["--api-key-id", second]].concat()), 0);
+    assert!(named.out.contains(&format!("api_key = {{ id = \"{second}\" }}")), "{named:?}");
+
+    let deploy = Launch::arguments(["stack", "deploy", "--name", "chat", "--template", "chat.yaml"])
+        .file("chat.yaml", CHAT)
+        .keys("test", "test")
+        .variable("AWS_REGION", "us-west-2")
+        .variable("AWS_ENDPOINT_URL", &format!("http://{}", ministack.address()));
+    ended(deploy, 0);
+    let refused = ended(init(&ministack, &root, &["--stack", "chat", "--output", "-"]), 1);
+    assert!(
+        words(&refused.err).contains("is a WEBSOCKET API, and the proxy serves REST and HTTP APIs"),
+        "{refused:?}"
+    );
 }

@@ -142,12 +142,16 @@ async fn of_stack(args: &InitArgs, account: &Account, name: &str) -> Result<Vec<
     }
     // A stack need not give out a URL.
     if found.is_empty() {
+        let mut other = None;
         for id in of_kind("AWS::ApiGateway::RestApi").chain(of_kind("AWS::ApiGatewayV2::Api")) {
             match of_api(args, account, &id).await {
                 // A WebSocket API may stand beside the one that is meant.
-                Err(InitError::Protocol { .. }) => {}
+                Err(error @ InitError::Protocol { .. }) => other = Some(error),
                 places => found.extend(places?),
             }
+        }
+        if let Some(error) = other.filter(|_| found.is_empty()) {
+            return Err(error);
         }
     }
     let wanted = |value: &str, given: &Option<String>| given.as_deref().is_none_or(|given| given == value);
