@@ -73,6 +73,13 @@ fn what_is_written_serves_and_nothing_is_overwritten_unasked() {
         format!("{file} is written: {}, 3 routes\nStart the proxy: countersign --config {file}\n", stack.url)
     );
     assert!(made.err.is_empty() && !made.out.contains('\x1b'), "{made:?}");
+    let known = [
+        (stack.url.as_str(), "URL"),
+        (stack.api_id.as_str(), "API"),
+        (stack.api_key_id.as_str(), "KEY"),
+        (file, "FILE"),
+    ];
+    snapshot::ended("init/written", &made, &known);
     let head =
         "# Made by `countersign init`, and yours to change. docs/configuration.md explains every setting.\n";
     let of = |url: &str, region: &str| {
@@ -93,7 +100,9 @@ fn what_is_written_serves_and_nothing_is_overwritten_unasked() {
         let answer = Via::Http1.exchange(proxy.address(), &Ask::new("GET", route)).unwrap();
         assert_eq!(answer.status, 200, "{route}: {}", answer.text());
     }
-    assert!(run(&by_url, 0).out.contains("is so already"));
+    let already = run(&by_url, 0);
+    assert!(already.out.contains("is so already"));
+    snapshot::ended("init/already", &already, &known);
     let of_a_route = format!("{}/auth/api-key", stack.url.trim_end_matches('/'));
     assert!(run(&[&of_a_route, "-o", file], 0).out.contains("is so already"), "cut to its stage");
 
@@ -116,10 +125,14 @@ fn what_is_written_serves_and_nothing_is_overwritten_unasked() {
         "{kept:?}"
     );
     assert!(kept.err.contains("--yes"), "{kept:?}");
+    snapshot::text("init/nobody-to-ask", &words(&kept.err.replace('\n', " ⏎ ")).replace(" ⏎ ", "\n"), &known);
     for (answer, code, then) in [("n\n", 1, &own), ("y\n", 0, &expected)] {
         let ended = typed(init(&ministack, &root, &by_url), answer);
         assert_eq!(ended.code, Some(code), "{ended:?}");
         assert_eq!(&fs::read_to_string(&path).unwrap(), then, "{answer}");
+        if code == 0 {
+            snapshot::ended("init/overwritten", &without_echo(ended, answer), &known);
+        }
     }
     // A key that is written in it is not shown.
     fs::write(&path, own.replace(&format!("id = \"{}\"", stack.api_key_id), "value = \"open-sesame-1234\""))
@@ -149,7 +162,10 @@ fn what_is_written_serves_and_nothing_is_overwritten_unasked() {
             assert!(several.err.contains(part), "{part}: {several:?}");
         }
     }
+    let known = [&known[..], &[(id, "HTTP")]].concat();
+    snapshot::ended("init/several-stages", &run(&["-o", "-"], 1), &known);
     let picked = typed(init(&ministack, &root, &["-o", "-"]), "1\n");
+    snapshot::ended("init/which-stage", &without_echo(picked.clone(), "1\n"), &known);
     assert!(picked.out.contains("Which one? [1-2] ") && picked.out.contains("[[stage]]"), "{picked:?}");
 
     // What scripts read; no command shows the key itself.
@@ -163,6 +179,7 @@ fn what_is_written_serves_and_nothing_is_overwritten_unasked() {
     // What is not there, or not allowed, is told with what to do.
     let stranger = ended(init(&ministack, &stack.stranger, &by_url), 1);
     assert!(stranger.err.contains("apigateway:GET"), "{stranger:?}");
+    snapshot::ended("init/denied", &stranger, &known);
     for (arguments, part) in [
         (&["--stack", "Nothing"][..], "there is no stack Nothing in us-west-2"),
         (&["--api-id", http["websocket_api_id"].as_str().unwrap()], "is a WEBSOCKET API"),
@@ -176,6 +193,11 @@ fn what_is_written_serves_and_nothing_is_overwritten_unasked() {
         let failed = run(arguments, 1);
         assert!(words(&failed.err).contains(part), "{part}: {failed:?}");
     }
+}
+
+/// What a terminal shows but for what was typed, which may come before the question.
+fn without_echo(ended: Ended, typed: &str) -> Ended {
+    Ended { out: ended.out.replacen(typed, "", 1), ..ended }
 }
 
 /// What a report says, without the lines that it is broken into.
@@ -218,7 +240,7 @@ fn keys_are_asked_about_on_a_terminal_alone_and_a_stack_of_sockets_is_refused() 
         let line = ended.out.lines().find_map(|line| line.strip_prefix("api_key = { id = \"")).unwrap();
         picked.push(line.split('"').next().unwrap().to_owned());
         if number == "1" {
-            snapshot::ended("init/which-key", &ended, &known);
+            snapshot::ended("init/which-key", &without_echo(ended, "1\n"), &known);
         }
     }
     assert_eq!(

@@ -13,6 +13,7 @@ use crate::support::{
     origin::{Reply, Request, Then, answer},
     process::Ended,
     scene::{API_KEY, SECRET, Setup, TOKEN, assert_signed, ok},
+    snapshot,
 };
 
 fn assert_code(ended: &Ended, code: i32) {
@@ -96,6 +97,7 @@ fn the_exit_code_is_curls() {
     let ended = launch.instead("request", &["GET", "/secret"]);
     assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{ended:?}");
     assert!(ended.err.contains("not-lent") && ended.err.contains("stage.deny names it"), "{ended:?}");
+    snapshot::ended("request/refused", &ended, &[]);
     // As JSON it is a document too.
     let ended = launch.instead("request", &["GET", "/secret", "--json"]);
     let told: Value = serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
@@ -127,6 +129,7 @@ fn the_exit_code_is_curls() {
     assert_eq!((ended.code, ended.err.contains("cannot read absent")), (Some(1), true), "{ended:?}");
     let ended = launch.instead("request", &["GET", "/", "-o", "absent/file"]);
     assert_eq!((ended.code, ended.err.contains("cannot write absent/file")), (Some(1), true), "{ended:?}");
+    snapshot::ended("request/no-place", &ended, &[]);
     assert_eq!(origin.take().len(), 0);
 
     let (gone, launch) = Setup::new().plain().prepare(ok);
@@ -145,6 +148,7 @@ fn an_answer_that_breaks_off_is_no_success() {
     let ended = launch.instead("request", &["GET", "/"]);
     assert_eq!((ended.code, ended.out.as_str()), (Some(1), "half\n"), "{ended:?}");
     assert!(ended.err.contains("broke off after 4 bytes"), "{ended:?}");
+    snapshot::ended("request/cut", &ended, &[]);
     let ended = launch.instead("request", &["GET", "/", "--json"]);
     let told: Value = serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
     assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -170,6 +174,7 @@ fn many_go_over_one_connection() {
     assert_eq!(lines.next(), Some("2 sent"));
     assert_eq!(lines.next(), Some("  200                      2"));
     assert!(lines.next().is_some_and(|line| line.starts_with("  least ")), "{ended:?}");
+    snapshot::ended("request/repeated", &ended, &[]);
 }
 
 /// What `--json` says in the place of an answer.
@@ -192,8 +197,8 @@ fn a_script_is_told_of_every_failure_in_one_document() {
     let error = failure(&wrong, 2);
     assert_eq!(error["message"], "the configuration has 2 mistakes");
     let mistakes = error["mistakes"].as_array().unwrap();
-    assert!(text(&mistakes[0], "message").starts_with("--retry: "), "{error}");
-    assert_eq!((mistakes.len(), &mistakes[0]["hint"]), (2, &json!("did you mean never?")));
+    assert!(text(&mistakes[0], "message").starts_with("--workers: "), "{error}");
+    assert_eq!((mistakes.len(), &mistakes[1]["hint"]), (2, &json!("did you mean never?")));
     // Credentials, the body, the place of the answer, the guard, a name that nobody knows.
     let error = failure(&launch.instead("request", &["GET", "/", "--json"]), 1);
     assert!(text(&error, "message").starts_with("no-credentials: "), "{error}");
@@ -241,6 +246,11 @@ fn a_signal_ends_it_with_what_is_known() {
         assert_eq!(error["hint"], "whether the stage has the request is not known");
     }
     // Of many, what came until then.
+    let mut running = launch.instead_of("request", &["GET", "/held"]);
+    origin.next();
+    running.signal("INT");
+    snapshot::ended("request/stopped", &running.end(), &[]);
+    go.send(()).unwrap();
     let mut running = launch.instead_of("request", &["GET", "/at-once", "--json", "--repeat", "1000000"]);
     origin.next();
     origin.next();
@@ -268,6 +278,7 @@ fn a_gateways_refusal_is_explained_beside_the_answer() {
     assert_eq!(ended.out, "{\"message\":\"Forbidden\"}\n");
     let first = ended.err.lines().next().unwrap_or_default().to_owned();
     assert!(first.to_lowercase().contains("api key") && ended.err.contains("\n  - "), "{ended:?}");
+    snapshot::ended("request/forbidden", &ended, &[]);
     let ended = launch.instead("request", &["GET", "/orders", "--json"]);
     let told: Value = serde_json::from_str(&ended.out).unwrap();
     assert!(told["diagnosis"]["title"].is_string(), "{told}");

@@ -174,6 +174,7 @@ pub struct Launch {
 }
 
 /// A program that ended.
+#[derive(Clone)]
 pub struct Ended {
     /// Its exit code; `None` when a signal ended it.
     pub code: Option<i32>,

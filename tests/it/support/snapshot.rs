@@ -56,7 +56,21 @@ fn settled(text: &str) -> String {
     });
     let text = replaced(&text, "127.0.0.1:", "127.0.0.1:PORT", |c| c.is_ascii_digit());
     let text = replaced(&text, "localhost:", "localhost:PORT", |c| c.is_ascii_digit());
-    text.split('\n').map(without_times).collect::<Vec<_>>().join("\n")
+    let text = replaced(&text, "(os error ", "(os error N", |c| c.is_ascii_digit());
+    text.split('\n').map(|line| without_ids(&without_times(line))).collect::<Vec<_>>().join("\n")
+}
+
+/// Ids of requests: as AWS has them, `8-4-4-4-12` hexadecimal digits.
+fn without_ids(line: &str) -> String {
+    let is_id = |text: &str| {
+        let parts: Vec<usize> = text.split('-').map(str::len).collect();
+        parts == [8, 4, 4, 4, 12] && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+    };
+    let each = line.split(' ').map(|word| {
+        let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+        if is_id(bare) { word.replace(bare, "REQUEST_ID") } else { word.to_owned() }
+    });
+    each.collect::<Vec<_>>().join(" ")
 }
 
 /// How many milliseconds something took is another number each time.
@@ -79,7 +93,7 @@ fn replaced(text: &str, before: &str, word: &str, is_of_it: impl Fn(char) -> boo
     for part in parts {
         let rest = part.trim_start_matches(&is_of_it);
         // A port of one digit was chosen by the test, and stays.
-        let is_long = part.len() - rest.len() > 2;
+        let is_long = part.len() - rest.len() > 1;
         out.push_str(if is_long { word } else { before });
         out.push_str(if is_long { rest } else { part });
     }
