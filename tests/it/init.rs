@@ -125,7 +125,8 @@ fn what_is_written_serves_and_nothing_is_overwritten_unasked() {
         "{kept:?}"
     );
     assert!(kept.err.contains("--yes"), "{kept:?}");
-    snapshot::text("init/nobody-to-ask", &words(&kept.err.replace('\n', " ⏎ ")).replace(" ⏎ ", "\n"), &known);
+    let (diff, _) = kept.err.split_once("  × ").expect("a report");
+    snapshot::text("init/nobody-to-ask", diff, &known);
     for (answer, code, then) in [("n\n", 1, &own), ("y\n", 0, &expected)] {
         let ended = typed(init(&ministack, &root, &by_url), answer);
         assert_eq!(ended.code, Some(code), "{ended:?}");

@@ -402,6 +402,10 @@ fn a_role_is_assumed_by_flag_and_by_profile() {
     let by_flag = bare(plain).argument("role").keys(&deployer.access_key, &deployer.secret);
     let ended = done(by_flag.argument("--role-arn").argument(role_arn));
     assert!(ended.out.starts_with("role is made, in eu-west-1\n"), "{ended:?}");
+    // What it says to do next asks the same account, in the same place.
+    let launch = stack(["deploy", "--name", "elsewhere", "--region", "eu-west-1"]);
+    assert!(done(launch).err.ends_with("\nnext: countersign init --stack elsewhere --region eu-west-1\n"));
+    done(stack(["delete", "--name", "elsewhere", "--region", "eu-west-1", "--yes"]));
 
     let config = format!(
         "[profile deployer]\naws_access_key_id = {}\naws_secret_access_key = {}\n[profile role]\nrole_arn = {role_arn}\n\

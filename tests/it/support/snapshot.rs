@@ -55,6 +55,7 @@ fn settled(text: &str) -> String {
         c.is_ascii_digit() || c == '-'
     });
     let text = replaced(&text, "127.0.0.1:", "127.0.0.1:PORT", |c| c.is_ascii_digit());
+    let text = replaced(&text, "0.0.0.0:", "0.0.0.0:PORT", |c| c.is_ascii_digit());
     let text = replaced(&text, "localhost:", "localhost:PORT", |c| c.is_ascii_digit());
     let text = replaced(&text, "(os error ", "(os error N", |c| c.is_ascii_digit());
     text.split('\n').map(|line| without_ids(&without_times(line))).collect::<Vec<_>>().join("\n")
