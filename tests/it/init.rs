@@ -16,6 +16,8 @@ const ROUTES: &str = r#"route = [
   { path = "/auth/api-key", auth = "api-key" },
   { path = "/auth/iam-sigv4", auth = "iam" },
   { path = "/auth/iam-sigv4-and-api-key", auth = "iam+api-key" },
+  # The API has nothing else: for that there is neither key nor signature.
+  { path = "/*", auth = "none" },
 ]
 "#;
 
@@ -27,6 +29,8 @@ const HTTP_ROUTES: &str = r#"route = [
   { path = "/orders/{id}", auth = "iam" },
   { path = "/public/{proxy+}", auth = "none" },
   { path = "/status", auth = "none" },
+  # The API has nothing else: for that there is neither key nor signature.
+  { path = "/*", auth = "none" },
 ]
 "#;
 
@@ -100,6 +104,15 @@ fn what_is_written_serves_and_nothing_is_overwritten_unasked() {
         let answer = Via::Http1.exchange(proxy.address(), &Ask::new("GET", route)).unwrap();
         assert_eq!(answer.status, 200, "{route}: {}", answer.text());
     }
+    // The policy that fits has the routes that are signed, and nothing else.
+    let policy = Launch::arguments(["policy", "--config", file, "--account", "111122223333"]);
+    let policy = ended(policy.argument("--api").argument(&format!("{}/prod", stack.api_id)), 0);
+    let policy: serde_json::Value = serde_json::from_str(&policy.out).unwrap();
+    let arn = |route: &str| {
+        format!("arn:aws:execute-api:us-west-2:111122223333:{}/prod/*/auth/{route}", stack.api_id)
+    };
+    let expected_policy = serde_json::json!([arn("iam-sigv4"), arn("iam-sigv4-and-api-key")]);
+    assert_eq!(policy["Statement"][0]["Resource"], expected_policy);
     let already = run(&by_url, 0);
     assert!(already.out.contains("is so already"));
     snapshot::ended("init/already", &already, &known);

@@ -49,10 +49,22 @@ pub(super) fn text(found: &Found) -> String {
         };
         format!("  {{ path = {}{methods}, auth = {} }},\n", quoted(path), quoted(auth.as_str()))
     };
-    if !found.rules.is_empty() {
-        line("route", format!("[\n{}]", found.rules.iter().map(rule).collect::<String>()));
-    }
+    let rules: String = found.rules.iter().map(rule).collect();
+    // Without it the rest would be signed, and `policy` would have to allow all of it.
+    let is_whole = found.rules.iter().any(|rule| rule.methods.is_empty() && is_everything(&rule.path));
+    let rest = match is_whole {
+        true => "",
+        false => {
+            "  # The API has nothing else: for that there is neither key nor signature.\n  { path = \"/*\", auth = \"none\" },\n"
+        }
+    };
+    line("route", format!("[\n{rules}{rest}]"));
     out
+}
+
+/// `/*`, and `/{proxy+}`.
+fn is_everything(path: &str) -> bool {
+    path.strip_prefix('/').is_some_and(config::is_greedy)
 }
 
 /// The lines that go and come, with the others between them. Secrets in those that go are blanked; the others are what
