@@ -10,6 +10,7 @@ use std::{
 
 use crate::support::{
     process::{Launch, Running},
+    python::environment,
     root, snapshot,
 };
 
@@ -154,6 +155,46 @@ fn whom_nobody_answers_is_told() {
         let ended = launch.argument(&admin).run();
         assert_eq!(ended.code, Some(1), "{case}: {ended:?}");
         snapshot::ended(case, &ended, &[]);
+    }
+}
+
+/// Colours are for terminals that take them, and for people who want them; without them the words are the same.
+#[test]
+fn colours_are_for_terminals_and_who_wants_them() {
+    let script = root().join("tests/python/on_terminal.py");
+    let wrapper = [environment("verify", "python"), script].map(|path| path.display().to_string());
+    let url = "https://abc123.execute-api.us-west-2.amazonaws.com/prod";
+    for arguments in [
+        &["check", url, "--try", "GET /orders"][..],
+        &[
+            "explain",
+            "GET",
+            "/orders",
+            url,
+            "--example-keys",
+            "--at",
+            "2026-11-25T03:04:05Z",
+            "--request-id=false",
+        ],
+        &["run", "--config", "wrong.toml"],
+        &["request", "GET", "/orders", url, "--connect-to", "nobody.invalid:443", "--route", "/*=none"],
+    ] {
+        let launch = || {
+            let launch = Launch::arguments([]).file("wrong.toml", WRONG);
+            arguments.iter().fold(launch, |launch, word| launch.argument(word))
+        };
+        let shown = |variables: &[(&str, &str)]| {
+            let launch =
+                variables.iter().fold(launch(), |launch, (name, value)| launch.variable(name, value));
+            launch.wrapped(&wrapper).run().out.replace('\r', "")
+        };
+        let piped = launch().run();
+        let piped = piped.out + &piped.err;
+        assert!(!piped.contains('\x1b') && !piped.is_empty(), "{piped}");
+        assert!(shown(&[("TERM", "xterm")]).contains("\x1b["), "{arguments:?}");
+        for plain in [&[("TERM", "xterm"), ("NO_COLOR", "1")][..], &[("TERM", "dumb")], &[]] {
+            assert_eq!(shown(plain), piped, "{arguments:?} {plain:?}");
+        }
     }
 }
 

@@ -72,13 +72,51 @@ fn each_format_is_written_as_it_was() {
             "note: stage stock-cn: what deny names is held back by the proxy alone, where the policy allows more around it\n"
         );
     }
-    // TypeScript without types is a module that node reads.
-    let file = launch
-        .home()
-        .write("policy.mjs", &policy(&launch, &[&account[..], &["--format", "cdk"]].concat()).out);
+}
+
+/// Stands in the place of the CDK's module, which only keeps what it is given.
+const CDK: &str = "\
+export const Effect = { ALLOW: \"Allow\" };
+export class PolicyStatement { constructor(given) { Object.assign(this, given); } }
+";
+
+/// A policy's statements, as the other formats have them after a tool that is not ours has read them.
+#[test]
+fn each_format_says_the_same() {
+    let hostile = "[[stage]]\nname = \"odd\"\nurl = \"https://ab1.execute-api.us-west-2.amazonaws.com/prod\"\nmount = \"/odd\"\n\
+                   allow = [\"GET /$x/a=b,c\"]\n";
+    let launch = Launch::config(&format!("{CONFIG}\n{hostile}"));
+    let written = |format: &str| {
+        let ended = policy(&launch, &["--account", "111122223333", "--format", format]);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.out
+    };
+    let policy: Value = serde_json::from_str(&written("json")).unwrap();
+    let statements = policy["Statement"].as_array().unwrap();
+    assert_eq!(statements.len(), 3, "{policy}");
+
+    let file = launch.home().write("policy.tf", &written("terraform"));
+    let mut terraform = python::script("read_terraform.py");
+    terraform.stdin(fs::File::open(file).unwrap());
+    let read: Value = serde_json::from_str(&python::run(&mut terraform)).unwrap();
+    assert_eq!(read, policy);
+
+    // TypeScript without types is a module that node runs.
+    let home = launch.home();
+    home.write("policy.mjs", &written("cdk"));
+    home.write("node_modules/aws-cdk-lib/iam.mjs", CDK);
+    let package = r#"{ "name": "aws-cdk-lib", "exports": { "./aws-iam": "./iam.mjs" } }"#;
+    home.write("node_modules/aws-cdk-lib/package.json", package);
+    let print =
+        "import { countersignInvoke } from './policy.mjs'; console.log(JSON.stringify(countersignInvoke));";
+    let main = home.write("print.mjs", print);
     let mut node = python::tool("node");
-    node.arg("--check").arg(file);
-    python::run(&mut node);
+    let read: Value = serde_json::from_str(&python::run(node.arg(main))).unwrap();
+    let expected: Vec<_> = statements
+        .iter()
+        .map(|one| json!({ "sid": one["Sid"], "effect": "Allow", "actions": [one["Action"]], "resources": one["Resource"] }))
+        .collect();
+    assert_eq!(read, json!(expected));
 }
 
 #[test]
