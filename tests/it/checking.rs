@@ -164,6 +164,32 @@ fn a_way_that_leads_nowhere_is_told() {
     let (code, document) = found(&launch, &[]);
     assert_eq!(code, Some(1));
     assert_found(&document, "connect", "fail", "no connection to 127.0.0.1");
+
+    // A name that nobody has (RFC 6761, section 6.4).
+    let (_origin, launch) = endpoint(Setup::new()).prepare(ok);
+    let (code, document) = found(&launch, &["--connect-to", "nobody.invalid:443"]);
+    assert_eq!(code, Some(1));
+    assert_found(&document, "dns", "fail", "nobody.invalid");
+}
+
+#[test]
+fn a_signal_ends_it_with_what_was_found_until_then() {
+    // The stage takes the connection, and says nothing.
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/prod", mute.local_addr().unwrap());
+    let launch = Launch::arguments(["run", &url, "--region=us-west-2"])
+        .keys(KEY, SECRET)
+        .variable("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
+    let mut running = launch.instead_of("check", &["--json"]);
+    let connection = mute.accept().unwrap();
+    running.signal("INT");
+    let ended = running.end();
+    drop(connection);
+    let document: Value =
+        serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
+    assert_eq!((ended.code, &document["status"]), (Some(130), &json!("fail")), "{ended:?}");
+    assert_found(&document, "config", "ok", "1 stage");
+    assert_found(&document, "time", "fail", "a signal ended it");
 }
 
 #[test]

@@ -63,6 +63,7 @@ fn the_help_of_every_command_is_as_it_was() {
         let launch = words.fold(Launch::arguments([]), Launch::argument).argument("--help");
         let ended = launch.run();
         assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{name}: {ended:?}");
+        assert!(ended.out.contains("\nExample"), "{name} shows no example");
         // The settings, which several commands take, are kept with those of `run`.
         let own = ended.out.split("\n\n").filter(|part| name == "run" || !settings.contains(part));
         snapshot::text(&format!("{name}/help"), &own.collect::<Vec<_>>().join("\n\n"), &[]);
