@@ -111,7 +111,7 @@ pub fn mistakes(wrong: &config::Error, wanted: &Wanted) {
 /// An error within is one that scripts have been told of.
 fn attempt(config: Config, wanted: &Wanted) -> Result<Result<u16, RequestError>, RequestError> {
     let body = wanted.asked.body()?;
-    let mut line = Line::start(config)?;
+    let mut line = Line::start(config, wanted)?;
     match wanted.repeat {
         Some(times) => repeat::send(&mut line, wanted, &body, times),
         None => once(&mut line, wanted, &body),
@@ -125,21 +125,24 @@ struct Line {
     _sources: Rc<Sources>,
     runtime: tokio::runtime::Runtime,
     local: LocalSet,
-    stop: Stop,
+    /// Signals, where something is to be told when they come. Otherwise they end the process as they always do, also
+    /// while whoever reads the answer does not.
+    stop: Option<Stop>,
 }
 
 impl Line {
     /// For requests of a person who has the configuration, and so is no caller that might not ask.
-    fn start(mut config: Config) -> Result<Self, RequestError> {
+    fn start(mut config: Config, wanted: &Wanted) -> Result<Self, RequestError> {
         config.guard.token = None;
         for stage in &mut config.stages {
             stage.credentials.login_command = None;
         }
         let config = Arc::new(config);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let tells = wanted.json || wanted.repeat.is_some();
         let stop = {
             let _in_runtime = runtime.enter();
-            Stop::new()?
+            tells.then(Stop::new).transpose()?
         };
         let signing = config.stages.iter().filter(|stage| stage.signs()).map(|stage| &stage.credentials);
         let sources =
@@ -156,6 +159,7 @@ impl Line {
     fn wait<T>(&mut self, what: impl Future<Output = T>) -> Result<T, RequestError> {
         let Self { runtime, local, stop, .. } = self;
         local.block_on(runtime, async {
+            let Some(stop) = stop else { return Ok(what.await) };
             tokio::select! {
                 done = what => Ok(done),
                 code = stop.asked() => Err(RequestError::Stopped { code }),
