@@ -266,6 +266,16 @@ fn keys_are_asked_about_on_a_terminal_alone_and_a_stack_of_sockets_is_refused() 
         assert_eq!(ended.code, Some(1), "{answer}: {ended:?}");
         assert!(ended.out.contains("nothing was written"), "{ended:?}");
     }
+    // A URL that ends with its host leaves open which stage is meant.
+    let host = stack.url.trim_end_matches("/prod");
+    let known = [&[(host, "HOST")], &known[..]].concat();
+    let open = |more: &[&str]| init(&ministack, &root, &[&[host, "--output", "-"], more].concat());
+    snapshot::ended("init/stage-not-named", &ended(open(&[]), 1), &known);
+    let key = ["--api-key-id", second];
+    let picked = typed(open(&key), "2\n");
+    snapshot::ended("init/which-of-its-stages", &without_echo(picked.clone(), "2\n"), &known);
+    let said = ended(open(&[&key[..], &["--stage", "beta"]].concat()), 0);
+    assert!(said.out.contains("/beta\"\n") && picked.out.contains("[[stage]]"), "{said:?} {picked:?}");
     let named = ended(init(&ministack, &root, &[&by_url[..], &["--api-key-id", second]].concat()), 0);
     assert!(named.out.contains(&format!("api_key = {{ id = \"{second}\" }}")), "{named:?}");
 

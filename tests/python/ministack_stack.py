@@ -9,7 +9,7 @@
     AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py keep      keeps the deployed stack's key in other places
     AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py rotate    replaces that key by another, there too
     AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py http      makes an HTTP API, and prints its id
-    AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py second    has a second key open the stage, and prints its id
+    AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py second    gives the stack a second key, and a stage beta; prints the key's id
 
 `deploy` prints
 
@@ -221,6 +221,9 @@ def second():
     plan = gateway.get_usage_plans()["items"][0]["id"]
     key = gateway.create_api_key(name="second", enabled=True)["id"]
     gateway.create_usage_plan_key(usagePlanId=plan, keyId=key, keyType="API_KEY")
+    api = gateway.get_rest_apis()["items"][0]["id"]
+    deployment = gateway.get_deployments(restApiId=api)["items"][0]["id"]
+    gateway.create_stage(restApiId=api, stageName="beta", deploymentId=deployment)
     return {"id": key}
 
 
