@@ -530,7 +530,7 @@ pub struct StageSettings {
     #[config(default = [])]
     #[config(layer_attr(arg(
         id = "stage.route",
-        value_name = "[METHODS ]PATH=AUTH",
+        value_name = "PATH=AUTH",
         value_delimiter = ',',
         help_heading = "Stage"
     )))]

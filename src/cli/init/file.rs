@@ -140,7 +140,50 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), InitError> {
 mod tests {
     use std::fs;
 
-    use super::{changes, write};
+    use super::{changes, text, write};
+    use crate::{
+        cli::init::{Found, routes::Rule},
+        config::Auth,
+    };
+
+    #[test]
+    fn the_text_says_whose_it_is_and_what_its_routes_ask_for() {
+        let rule = |path: &str, methods: &[&str], auth| Rule {
+            path: path.to_owned(),
+            methods: methods.iter().map(|name| (*name).to_owned()).collect(),
+            auth,
+        };
+        let found = Found {
+            name: "abc123".to_owned(),
+            url: "https://api.example.com/v1".to_owned(),
+            region: Some("eu-central-1".to_owned()),
+            profile: Some("my \"team\"".to_owned()),
+            role: Some("arn:aws:iam::111122223333:role/caller".to_owned()),
+            key: None,
+            rules: vec![rule("/a", &["GET", "PUT"], Auth::ApiKey), rule("/{proxy+}", &[], Auth::Iam)],
+        };
+        let expected = "\
+[[stage]]
+name = \"abc123\"
+url = \"https://api.example.com/v1\"
+region = \"eu-central-1\"
+profile = 'my \"team\"'
+role = { arn = \"arn:aws:iam::111122223333:role/caller\" }
+api_key = { env = \"COUNTERSIGN_API_KEY\" }
+route = [
+  { path = \"/a\", methods = [\"GET\", \"PUT\"], auth = \"api-key\" },
+  { path = \"/{proxy+}\", auth = \"iam\" },
+]
+";
+        let made = text(&found);
+        assert_eq!(made.split_once("\n\n").unwrap().1, expected);
+        // It is what the proxy reads: the file is written only then.
+        let directory = tempfile::tempdir().unwrap();
+        write(&directory.path().join("made.toml"), &made).unwrap();
+        let broken = made.replace("auth = \"iam\"", "auth = \"aim\"");
+        assert!(write(&directory.path().join("broken.toml"), &broken).is_err());
+        assert!(!directory.path().join("broken.toml").exists());
+    }
 
     #[test]
     fn what_changes_stands_among_what_stays() {
