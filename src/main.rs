@@ -29,10 +29,18 @@ fn main() -> ExitCode {
             })
         }),
         Command::Explain(given, wanted) => {
-            configured(&given, |config| finish(cli::explain::run(config, &wanted)))
+            let loaded = config::load(&given);
+            if let Err(mistakes) = &loaded {
+                cli::explain::mistakes(mistakes, &wanted);
+            }
+            with(loaded, |config| finish(cli::explain::run(config, &wanted)))
         }
         Command::Request(given, wanted) => {
-            configured(&given, |config| finish(cli::request::run(config, &wanted)))
+            let loaded = config::load(&given);
+            if let Err(mistakes) = &loaded {
+                cli::request::mistakes(mistakes, &wanted);
+            }
+            with(loaded, |config| finish(cli::request::run(config, &wanted)))
         }
         Command::Check(given, wanted) => match config::load(&given) {
             Err(mistakes) if wanted.json => finish(cli::check::mistakes(&mistakes)),

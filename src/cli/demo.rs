@@ -62,7 +62,11 @@ async fn show(args: &DemoArgs) -> Result<ExitCode, DemoError> {
     let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let telling = Telling { colour, keep: args.keep };
     let right = tokio::select! {
-        outcome = story::tell(&gateway, proxy.address, telling, &mut out) => outcome?.is_right(),
+        outcome = story::tell(&gateway, proxy.address, telling, &mut out) => match outcome {
+            // A reader that has seen enough is no failure.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+            outcome => outcome?.is_right(),
+        },
         _ = stop.asked() => return Ok(ExitCode::FAILURE),
     };
     if args.keep {

@@ -3,6 +3,9 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::config;
 
 /// Whether standard output may be coloured: it is a terminal that obeys, and `NO_COLOR` is not set
 /// (<https://no-color.org>).
@@ -90,6 +93,31 @@ pub fn json(document: &impl Serialize) -> io::Result<()> {
     let mut text = serde_json::to_string_pretty(document).map_err(io::Error::from)?;
     text.push('\n');
     print(&text)
+}
+
+/// What scripts are told of a failure, in the place of a result: `{"error":{"message","hint"}}`.
+#[must_use]
+pub fn failure(error: &dyn miette::Diagnostic) -> Value {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(because) = cause {
+        // A source that says the same again adds nothing.
+        let text = because.to_string();
+        if !message.ends_with(&text) {
+            message = format!("{message}: {text}");
+        }
+        cause = because.source();
+    }
+    json!({ "error": { "message": message, "hint": error.help().map(|hint| hint.to_string()) } })
+}
+
+/// The same of a wrong configuration, with each of its mistakes.
+#[must_use]
+pub fn mistakes(wrong: &config::Error) -> Value {
+    let mut document = failure(wrong);
+    let each = wrong.problems.iter().map(|problem| failure(problem)["error"].take());
+    document["error"]["mistakes"] = each.collect();
+    document
 }
 
 /// A word that cannot move the cursor or colour what follows it: what came from elsewhere, shown on a terminal.

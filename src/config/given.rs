@@ -383,12 +383,22 @@ fn default_files(environment: &[(OsString, OsString)]) -> Vec<PathBuf> {
 impl FromStr for RouteLayer {
     type Err = Mistake;
 
-    /// Reads `/auth/api-key=api-key`.
+    /// Reads `/auth/api-key=api-key`, and `GET|HEAD /orders=iam`.
     fn from_str(text: &str) -> Result<Self, Mistake> {
-        let (path, auth) = text.rsplit_once('=').ok_or_else(|| {
+        let (what, auth) = text.rsplit_once('=').ok_or_else(|| {
             Mistake::new(format!("{text:?} is not a path and what it needs"))
                 .fix("write PATH=AUTH, such as \"/auth/api-key=api-key\"")
         })?;
-        Ok(Self { path: Some(path.to_owned()), auth: Some(values::choose(auth)?) })
+        let what = what.trim();
+        let (methods, path) = match what.split_once(char::is_whitespace) {
+            Some((methods, path)) if !methods.starts_with('/') => {
+                let path = path.trim_start();
+                (Some(values::methods_before(methods, path)?), path)
+            }
+            _ => (None, what),
+        };
+        // None of them is what `*` stands for.
+        let methods = methods.filter(|methods| !methods.is_empty());
+        Ok(Self { path: Some(path.to_owned()), methods, auth: Some(values::choose(auth)?) })
     }
 }

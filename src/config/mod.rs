@@ -26,7 +26,7 @@ mod values;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use http::{HeaderName, Method, uri::Authority};
 
@@ -279,7 +279,7 @@ impl Stage {
     }
 
     /// Whether any request to this stage can need a signature. Paths that no rule names do, unless a rule for `/*`
-    /// or `/{proxy+}` leaves none of them.
+    /// or `/{proxy+}`, and any method, leaves none of them.
     #[must_use]
     pub fn signs(&self) -> bool {
         signs(&self.routes)
@@ -304,7 +304,7 @@ pub fn is_read_only(method: &str) -> bool {
 fn signs(routes: &[Route]) -> bool {
     let is_everything = |route: &Route| {
         let mut segments = route.path.split('/').filter(|segment| !segment.is_empty());
-        segments.next().is_some_and(is_greedy) && segments.next().is_none()
+        route.methods.is_empty() && segments.next().is_some_and(is_greedy) && segments.next().is_none()
     };
     let catch_all = routes.iter().position(is_everything);
     catch_all.is_none_or(|last| routes[..=last].iter().any(|route| route.auth.signs()))
@@ -418,8 +418,8 @@ pub enum KeptIn {
     ParameterStore(String),
 }
 
-impl std::fmt::Display for KeptIn {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for KeptIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ApiGateway(id) => write!(f, "API key {id} of API Gateway"),
             Self::SecretsManager(name, None) => write!(f, "secret {name}"),
@@ -496,8 +496,28 @@ pub struct RateLimit {
 pub struct Route {
     /// `/auth/api-key` matches itself; `/orders/*` what lies below; `*` within a segment matches within it.
     pub path: String,
+    /// In capitals, as they are sent; none is every method.
+    pub methods: Vec<String>,
     /// What the gateway asks for there.
     pub auth: Auth,
+}
+
+impl Route {
+    /// Whether the rule is for requests with this method.
+    #[must_use]
+    pub fn takes(&self, method: &str) -> bool {
+        self.methods.is_empty() || self.methods.iter().any(|one| one == method)
+    }
+}
+
+/// `/orders`, or `GET|POST /orders` where it is for some methods alone.
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.methods.as_slice() {
+            [] => f.write_str(&self.path),
+            methods => write!(f, "{} {}", methods.join("|"), self.path),
+        }
+    }
 }
 
 /// What the gateway asks for on a route.

@@ -17,9 +17,9 @@ use schemars::JsonSchema;
 use super::{
     Auth, CredentialSource, LendRule, Listen, LocalTls, LogFormat, OtlpEndpoint, Retry, StageUrl,
     values::{
-        Admin, AllowedHost, AllowedOrigin, CommandLine, Count, HealthPath, HostPort, Lifetime, Mount,
-        OneOrMany, Rate, Region, SessionTags, Share, SignedHeader, Size, SocketMode, TurnWait, Uid, Wait,
-        one_or_many, secret,
+        Admin, AllowedHost, AllowedOrigin, CommandLine, Count, HealthPath, HostPort, Lifetime, MethodName,
+        Mount, OneOrMany, Rate, Region, SessionTags, Share, SignedHeader, Size, SocketMode, TurnWait, Uid,
+        Wait, one_or_many, secret,
     },
 };
 use crate::secret::Secret;
@@ -523,7 +523,7 @@ pub struct StageSettings {
     #[config(layer_attr(schemars(default = "RateLimitLayer::empty")))]
     pub rate_limit: RateLimitSettings,
 
-    /// What each route asks for; the first that matches decides. Flag: `/auth/api-key=api-key`.
+    /// What each route asks for; the first that matches decides. Flag: `/auth/api-key=api-key`, or `GET|HEAD /orders=iam`.
     ///
     /// Without rules every route is signed (`iam`), and gets the API key when there is one. In the file these are
     /// `[[stage.route]]` tables; rules given by flag replace all of them.
@@ -749,6 +749,11 @@ pub struct RouteSettings {
     /// The path below the mount: `/auth/api-key` is itself, `/orders/*` what lies below, `*` within a segment
     /// matches within it.
     pub path: Option<String>,
+
+    /// The methods that the rule is for, as `["GET", "HEAD"]`; by itself any.
+    ///
+    /// A request with another one goes on to the next rule that matches.
+    pub methods: Option<Vec<MethodName>>,
 
     /// What the gateway asks for there.
     pub auth: Option<Auth>,

@@ -67,7 +67,7 @@ impl Step for Route {
         };
         // The record is new and the stage is set here only.
         let _ = received.record.stage.set(Rc::clone(&stage.name));
-        let rule = stage.rule(&path[below..]);
+        let rule = stage.rule(&received.parts.method, &path[below..]);
         let (auth, record) = (rule.auth, &received.record);
         record.series.set(rule.series);
         if record.is_logged() {

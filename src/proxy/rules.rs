@@ -91,16 +91,16 @@ pub fn is_lent(stage: &config::Stage, method: &Method, path: &str) -> Result<(),
     Rules::new(stage).map_or(Ok(()), |rules| rules.judge(method, path))
 }
 
-/// The rule that a path below a stage's mount meets. A request learns it in `route`.
+/// The rule that a method and a path below a stage's mount meet. A request learns it in `route`.
 #[must_use]
-pub fn route_of<'a>(stage: &'a config::Stage, path: &str) -> Option<&'a config::Route> {
-    stage.routes.iter().find(|route| Pattern::new(&route.path).matches(path))
+pub fn route_of<'a>(stage: &'a config::Stage, method: &str, path: &str) -> Option<&'a config::Route> {
+    stage.routes.iter().find(|route| route.takes(method) && Pattern::new(&route.path).matches(path))
 }
 
-/// What a path below a stage's mount requires.
+/// What a method and a path below a stage's mount require.
 #[must_use]
-pub fn auth_of(stage: &config::Stage, path: &str) -> config::Auth {
-    route_of(stage, path).map_or(stage.default_auth(), |route| route.auth)
+pub fn auth_of(stage: &config::Stage, method: &str, path: &str) -> config::Auth {
+    route_of(stage, method, path).map_or(stage.default_auth(), |route| route.auth)
 }
 
 impl Rules {

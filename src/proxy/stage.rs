@@ -6,7 +6,7 @@
 
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
-use http::HeaderValue;
+use http::{HeaderValue, Method};
 use rustls::ClientConfig;
 use tokio::sync::{Semaphore, TryAcquireError};
 
@@ -113,11 +113,25 @@ impl Shared {
 pub(super) struct Rule {
     /// As it is written in the configuration.
     pub(super) path: Rc<str>,
+    /// None is every method.
+    methods: Box<[Method]>,
     pub(super) auth: Auth,
     /// Where its requests are counted.
     pub(super) series: Series,
     /// What is told of its requests.
     pub(super) label: Arc<exchange::Route>,
+}
+
+impl Rule {
+    fn takes(&self, method: &Method) -> bool {
+        self.methods.is_empty() || self.methods.contains(method)
+    }
+}
+
+fn methods(route: &config::Route) -> Box<[Method]> {
+    let known =
+        |name: &String| Method::from_bytes(name.as_bytes()).expect("the configuration checks methods");
+    route.methods.iter().map(known).collect()
 }
 
 /// A stage, ready to serve.
@@ -165,12 +179,14 @@ impl Stage {
                 .map(|route| {
                     let series = metrics::series(&config.name, Some(&route.path));
                     let label = label(config, Some(&route.path), route.auth);
-                    let rule = Rule { path: route.path.as_str().into(), auth: route.auth, series, label };
+                    let path = route.path.as_str().into();
+                    let rule = Rule { path, methods: methods(route), auth: route.auth, series, label };
                     (Pattern::new(&route.path), rule)
                 })
                 .collect(),
             otherwise: Rule {
                 path: DEFAULT_ROUTE.into(),
+                methods: Box::default(),
                 auth: config.default_auth(),
                 series: metrics::series(&config.name, None),
                 label: label(config, None, config.default_auth()),
@@ -208,8 +224,8 @@ impl Stage {
 
     /// What the path below the mount requires: the first rule that matches, else IAM, with the API key if there is one.
     /// Also where such requests are counted.
-    pub(super) fn rule(&self, path: &str) -> &Rule {
-        let rule = self.routes.iter().find(|(pattern, _)| pattern.matches(path));
+    pub(super) fn rule(&self, method: &Method, path: &str) -> &Rule {
+        let rule = self.routes.iter().find(|(pattern, rule)| pattern.matches(path) && rule.takes(method));
         rule.map_or(&self.otherwise, |(_, rule)| rule)
     }
 

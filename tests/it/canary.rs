@@ -420,8 +420,16 @@ fn no_canary_comes_out_of_a_configuration_that_is_refused() {
         format!("{url}\napi_key = {{ value = \"{KEY_BY_VALUE}\", env = \"X\" }} # beside it"),
         with_password,
     ] {
-        let ended =
-            Launch::config(&format!("admin = \"off\"\nlog.filter = \"trace\"\n[[stage]]\n{stage}\n")).run();
+        let launch =
+            Launch::config(&format!("admin = \"off\"\nlog.filter = \"trace\"\n[[stage]]\n{stage}\n"));
+        for command in
+            [&["request", "GET", "/", "--json"][..], &["explain", "GET", "/", "--json"], &["check", "--json"]]
+        {
+            let told = launch.instead(command[0], &command[1..]);
+            assert!(told.code == Some(2) && told.out.starts_with('{'), "{told:?}");
+            of_the_proxy().assert_none(&stage, format!("{}{}", told.out, told.err).as_bytes());
+        }
+        let ended = launch.run();
         assert_eq!(ended.code, Some(2), "{ended:?}");
         assert!(ended.err.contains("countersign.toml"), "{ended:?}");
         of_the_proxy().assert_none(&stage, format!("{}{}", ended.out, ended.err).as_bytes());

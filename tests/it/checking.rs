@@ -13,6 +13,7 @@ use crate::{
         origin::{Options, Origin, Reply, Request, Then, Validity, answer},
         process::{Ended, Launch},
         scene::{API_KEY, NAME, SECRET, Setup, TOKEN, ok},
+        snapshot,
     },
 };
 
@@ -52,6 +53,19 @@ fn found(launch: &Launch, arguments: &[&str]) -> (Option<i32>, Value) {
     (ended.code, document)
 }
 
+/// What is said is as it was, but for how long a certificate is good and what a system says of a connection.
+fn kept(name: &str, ended: &Ended, known: &[(&str, &str)]) {
+    let until = |line: &str, part: &str, then: &str| {
+        line.split_once(part).map(|(before, _)| format!("{before}{part}{then}"))
+    };
+    let line = |line: &str| {
+        let line = until(line, "trusted for ", "N days").unwrap_or_else(|| line.to_owned());
+        until(&line, "sts:GetCallerIdentity failed", " ...").unwrap_or(line) + "\n"
+    };
+    let out = ended.out.lines().map(line).collect();
+    snapshot::ended(name, &Ended { out, ..ended.clone() }, known);
+}
+
 fn of<'a>(document: &'a Value, check: &str) -> &'a Value {
     let checks = document["checks"].as_array().unwrap();
     checks.iter().find(|one| one["check"] == check).unwrap_or_else(|| panic!("no {check}: {document:#}"))
@@ -69,26 +83,8 @@ fn all_that_is_well_is_told() {
     let (stage, launch) = scene(RULES, None);
     let ended = check(&launch, &[]);
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{ended:?}");
-    // What differs from run to run.
-    let mut text = ended.out.clone();
     let config = launch.home().path().join("countersign.toml");
-    text = text.replace(config.to_str().unwrap(), "CONFIG");
-    let lines: Vec<_> = text
-        .lines()
-        .map(|line| match line.split_once(" to an unsigned GET in ") {
-            Some((before, _)) => format!("{before} to an unsigned GET in N ms"),
-            None => match line.split_once("trusted for ") {
-                Some((before, _)) => format!("{before}trusted for N days"),
-                None => line.to_owned(),
-            },
-        })
-        .map(|line| match line.split_once("sts:GetCallerIdentity failed") {
-            Some((before, _)) => format!("{before}sts:GetCallerIdentity failed ..."),
-            None => line,
-        })
-        .collect();
-    let shown = lines.join("\n") + "\n";
-    assert_eq!(shown, include_str!("checking/expected.txt"), "{shown}");
+    kept("check/well", &ended, &[(config.to_str().unwrap(), "CONFIG")]);
     // With less than it asks for no route lets anybody in.
     let verdicts = stage.verdicts();
     assert_eq!(verdicts.iter().filter(|verdict| verdict.is_none()).count(), 3, "{verdicts:?}");
@@ -111,6 +107,9 @@ fn what_a_stage_says_otherwise_is_named() {
     assert_found(&document, "GET /auth/api-key", "fail", "403 with the API key");
     assert_found(&document, "GET /auth/iam-sigv4", "ok", "200 with the signature, refused with less");
     assert_found(&document, "GET /auth/iam-sigv4-and-api-key", "fail", "403 with signature and API key");
+
+    let config = launch.home().path().join("countersign.toml");
+    kept("check/wrong-key", &check(&launch, &[]), &[(config.to_str().unwrap(), "CONFIG")]);
 
     // Rules that ask for more than the stage does, and for less.
     let rules = RULES
@@ -165,12 +164,38 @@ fn a_way_that_leads_nowhere_is_told() {
     let (code, document) = found(&launch, &[]);
     assert_eq!(code, Some(1));
     assert_found(&document, "connect", "fail", "no connection to 127.0.0.1");
+
+    // A name that nobody has (RFC 6761, section 6.4).
+    let (_origin, launch) = endpoint(Setup::new()).prepare(ok);
+    let (code, document) = found(&launch, &["--connect-to", "nobody.invalid:443"]);
+    assert_eq!(code, Some(1));
+    assert_found(&document, "dns", "fail", "nobody.invalid");
+}
+
+#[test]
+fn a_signal_ends_it_with_what_was_found_until_then() {
+    // The stage takes the connection, and says nothing.
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/prod", mute.local_addr().unwrap());
+    let launch = Launch::arguments(["run", &url, "--region=us-west-2"])
+        .keys(KEY, SECRET)
+        .variable("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
+    let mut running = launch.instead_of("check", &["--json"]);
+    let connection = mute.accept().unwrap();
+    running.signal("INT");
+    let ended = running.end();
+    drop(connection);
+    let document: Value =
+        serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
+    assert_eq!((ended.code, &document["status"]), (Some(130), &json!("fail")), "{ended:?}");
+    assert_found(&document, "config", "ok", "1 stage");
+    assert_found(&document, "time", "fail", "a signal ended it");
 }
 
 #[test]
 fn only_what_is_harmless_is_asked() {
     let rules = "name = \"orders\"\nmount = \"/m\"\nallow = [\"GET|POST /plain\", \"POST /act\", \"GET /items/{id}\"]\n\
-                 route = [{ path = \"/plain\", auth = \"iam\" }, { path = \"/act\", auth = \"iam\" }, \
+                 route = [{ path = \"/plain\", auth = \"iam\" }, { path = \"/act\", methods = [\"POST\"], auth = \"iam\" }, \
                  { path = \"/items/{id}\", auth = \"none\" }]";
     let setup = || {
         let setup = Setup::new().stage(rules).variable("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
@@ -199,7 +224,7 @@ fn only_what_is_harmless_is_asked() {
         (code, all),
         (Some(0), ["GET /prod", "GET /prod/plain", "GET /prod/plain signed"].map(str::to_owned).to_vec())
     );
-    assert_found(&document, "routes", "ok", "not asked: /act, /items/{id}");
+    assert_found(&document, "routes", "ok", "not asked: POST /act, /items/{id}");
 
     let (code, document, all) = asked(&["--probe", "POST /m/act", "--probe", "GET /m/items/7?a=b"]);
     assert_eq!(code, Some(0), "{document:#}");
@@ -240,6 +265,7 @@ fn tries_are_judged_and_not_sent() {
         .variable("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
         .prepare(ok);
     let ended = check(&launch, &["--try", "GET /orders/1", "--try", "GET /free?a=b"]);
+    snapshot::ended("check/try", &ended, &[]);
     let expected = format!(
         "ok    GET /orders/1  passes to orders https://{NAME}/prod/orders/1, auth = \"iam+api-key\"\n\
          ok    GET /free?a=b  passes to orders https://{NAME}/prod/free, auth = \"none\"\n\nall is well\n"

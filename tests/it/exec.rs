@@ -12,9 +12,10 @@ use std::{
 use crate::support::{
     TempDir,
     origin::Origin,
-    process::{Launch, Running, Stream},
+    process::{Ended, Launch, Running, Stream},
     python,
     scene::{ACCESS_KEY, SECRET, assert_signed, ok},
+    snapshot,
 };
 
 /// `exec` in front of an origin, with these arguments before and after the `--`.
@@ -80,6 +81,9 @@ fn its_exit_code_is_passed_on() {
         let ended = exec(&origin, &[], command).run();
         assert_eq!(ended.code, Some(code), "{command:?} {ended:?}");
         assert_eq!(ended.err.is_empty(), !matches!(code, 126 | 127), "{command:?} {ended:?}");
+        if code == 127 {
+            snapshot::ended("exec/no-such-command", &ended, &[]);
+        }
     }
 }
 
@@ -155,6 +159,10 @@ fn without_credentials_the_command_is_not_started() {
     let ended = bare(&["--", "echo", "ran"]).run();
     assert_eq!((ended.code, ended.out.as_str()), (Some(125), ""), "{ended:?}");
     assert!(ended.err.contains("no usable credentials") && ended.err.contains("--max 0s"), "{ended:?}");
+    // Beside what the log says at this time.
+    let err =
+        ended.err.lines().filter(|line| !line.starts_with('{')).map(|line| format!("{line}\n")).collect();
+    snapshot::ended("exec/no-credentials", &Ended { err, ..ended }, &[]);
     // Unless it is to be, or needs none.
     for settings in ["--max=0s", "--route=/*=none"] {
         let ended = bare(&[settings, "--", "echo", "ran"]).run();

@@ -228,7 +228,10 @@ fn the_state_tells_what_the_proxy_lives_on() {
     );
     assert_eq!(
         stage["auth"],
-        json!([{ "path": "/open", "auth": "none" }, { "path": "/*", "auth": "iam+api-key" }])
+        json!([
+            { "path": "/open", "methods": [], "auth": "none" },
+            { "path": "/*", "methods": [], "auth": "iam+api-key" },
+        ])
     );
     assert_eq!(
         stage["api_key"],

@@ -18,6 +18,7 @@ use crate::{
         origin::{Origin, Then, answer},
         process::{Countersign, Launch},
         scene::{Setup, assert_refusal, assert_signed, ok},
+        snapshot,
     },
 };
 
@@ -209,12 +210,24 @@ fn what_is_denied_at_the_start_is_asked_for_again_until_it_is_given() {
     keeper.enabled.store(false, Ordering::SeqCst);
     keeper.open.store(true, Ordering::SeqCst);
     let heard = |part: &str| scene.proxy.process().find(|line| line.contains(part).then_some(()));
-    assert!(heard("is disabled, and opens nothing").is_some());
+    assert!(heard("the API key a1b2c3d4e5 (orders) is disabled, and opens nothing").is_some());
     keeper.enabled.store(true, Ordering::SeqCst);
     assert!(heard("the API key is ready").is_some());
     assert_eq!(ready(&scene.proxy).status, 200);
     let sent = scene.sent(Via::Http1, &Ask::new("GET", "/a"));
     assert!(sent.head.one("x-api-key").is_some_and(|key| key.starts_with("the-key-")));
+}
+
+#[test]
+fn a_key_that_is_switched_off_is_named_before_the_start() {
+    let keeper = Keeper::new(true);
+    keeper.enabled.store(false, Ordering::SeqCst);
+    let (_origin, launch) = keeper.setup().variable("AWS_ENDPOINT_URL", "http://127.0.0.1:1").prepare(ok);
+    let ended = launch.instead("check", &["--no-probe", "--json"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let told: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    let key = told["checks"].as_array().unwrap().iter().find(|one| one["check"] == "api key").unwrap();
+    snapshot::text("check/disabled-key", &(serde_json::to_string_pretty(key).unwrap() + "\n"), &[]);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::{
         client::{Answer, Ask, Client, Via},
         process::{Launch, Running, Stream},
         scene::{SECRET, Scene, Setup, assert_refusal, holding},
+        snapshot,
     },
 };
 
@@ -73,6 +74,7 @@ fn it_has_started_once_the_first_question_for_credentials_is_answered() {
     fs::write(&pipe, credentials()).unwrap();
     let ended = wait.end();
     assert_eq!((ended.code, ended.out.as_str()), (Some(0), "ready\n"), "{ended:?}");
+    snapshot::ended("wait/ready", &ended, &[]);
     assert_eq!(asked(&scene, "/startupz"), (200, "{\"problems\":[],\"status\":\"started\"}\n".to_owned()));
     let (status, said) = asked(&scene, "/readyz");
     assert_eq!((status, said.as_str()), (200, "{\"status\":\"ready\",\"listening\":true,\"problems\":[]}\n"));
@@ -91,6 +93,8 @@ fn a_start_without_credentials_is_a_start_and_not_ready() {
     let ended = Launch::arguments(["wait", "--max", "300ms", "--admin", &address]).run();
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.err.contains("not ready within 300ms") && ended.err.contains("abc123"), "{ended:?}");
+    snapshot::ended("wait/not-ready", &ended, &[]);
+    snapshot::ended("health/not-ready", &Launch::arguments(["health", "--admin", &address]).run(), &[]);
 }
 
 #[test]
@@ -116,6 +120,7 @@ fn nobody_ends_it_by_a_request_unless_that_is_allowed() {
     let ended = Launch::arguments(["shutdown", "--admin", &address.to_string()]).run();
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.err.contains("admin_quit = true"), "{ended:?}");
+    snapshot::ended("shutdown/not-allowed", &ended, &[]);
     scene.sent(Via::Http1, &Ask::new("GET", "/a"));
 }
 
@@ -171,6 +176,7 @@ fn the_shutdown_command_waits_until_it_is_gone() {
     let ended = Launch::arguments(["shutdown", "--max=200ms", "--admin", &address]).run();
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.err.contains("has not ended within 200ms"), "{ended:?}");
+    snapshot::ended("shutdown/too-late", &ended, &[]);
     let shutdown = Launch::arguments(["shutdown", "--admin", &address]);
     let mut shutdown = Running::spawn(&mut shutdown.command());
     let mut asked = 0;
@@ -183,6 +189,7 @@ fn the_shutdown_command_waits_until_it_is_gone() {
     assert_eq!(busy.answer("GET").unwrap().status, 200);
     let ended = shutdown.end();
     assert_eq!((ended.code, ended.out.as_str()), (Some(0), "ended\n"), "{ended:?}");
+    snapshot::ended("shutdown/ended", &ended, &[]);
     assert_eq!(scene.proxy.ended().code, Some(0));
 }
 

@@ -62,6 +62,7 @@
 //! | `policy` | `policy` writes the least that IAM has to allow, and a third-party IAM lets in with it whom it should |
 //! | `getting_started` | docs/getting-started.md: every command is run as it stands there |
 //! | `stack` | `stack` makes, changes and deletes: outputs, failures, signals, roles, terminals; against another's CloudFormation |
+//! | `outputs` | what every command says to people is kept, its help too, and read before it changes |
 //! | `refusals` | every refusal is provoked, and documented |
 //!
 //! `support` is what they share: it starts programs, plays the stage and the client, and speaks with the verifiers.
@@ -113,6 +114,7 @@ mod logs;
 mod metrics;
 mod ministack;
 mod monitoring;
+mod outputs;
 mod pages;
 mod policy;
 mod process;

@@ -12,6 +12,7 @@ use crate::support::{
     process::{Ended, Launch, Running},
     python,
     scene::Setup,
+    snapshot,
 };
 
 /// Two stages: rules of all kinds, and another partition.
@@ -56,31 +57,66 @@ fn resources(ended: &Ended) -> Vec<String> {
 fn each_format_is_written_as_it_was() {
     let launch = Launch::config(CONFIG);
     let account = ["--account", "111122223333"];
-    for (format, expected) in [
-        ("json", include_str!("policy/expected.json")),
-        ("terraform", include_str!("policy/expected.tf")),
-        ("cdk", include_str!("policy/expected.ts")),
-    ] {
+    for format in ["json", "terraform", "cdk"] {
         let ended = policy(&launch, &[&account[..], &["--format", format]].concat());
-        assert_eq!(
-            (ended.code, ended.out.as_str()),
-            (Some(0), expected),
-            "{format}:\n{}\n{}",
-            ended.out,
-            ended.err
-        );
+        assert_eq!(ended.code, Some(0), "{format}: {ended:?}");
+        // Said literally, so that whoever looks for a name finds it here.
+        let name = match format {
+            "json" => "policy/json",
+            "terraform" => "policy/terraform",
+            _ => "policy/cdk",
+        };
+        snapshot::ended(name, &ended, &[]);
         assert_eq!(
             ended.err,
             "note: stage stock-cn: what deny names is held back by the proxy alone, where the policy allows more around it\n"
         );
     }
-    // TypeScript without types is a module that node reads.
-    let file = launch
-        .home()
-        .write("policy.mjs", &policy(&launch, &[&account[..], &["--format", "cdk"]].concat()).out);
+}
+
+/// Stands in the place of the CDK's module, which only keeps what it is given.
+const CDK: &str = "\
+export const Effect = { ALLOW: \"Allow\" };
+export class PolicyStatement { constructor(given) { Object.assign(this, given); } }
+";
+
+/// A policy's statements, as the other formats have them after a tool that is not ours has read them.
+#[test]
+fn each_format_says_the_same() {
+    let hostile = "[[stage]]\nname = \"odd\"\nurl = \"https://ab1.execute-api.us-west-2.amazonaws.com/prod\"\nmount = \"/odd\"\n\
+                   allow = [\"GET /$x/a=b,c\"]\n";
+    let launch = Launch::config(&format!("{CONFIG}\n{hostile}"));
+    let written = |format: &str| {
+        let ended = policy(&launch, &["--account", "111122223333", "--format", format]);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.out
+    };
+    let policy: Value = serde_json::from_str(&written("json")).unwrap();
+    let statements = policy["Statement"].as_array().unwrap();
+    assert_eq!(statements.len(), 3, "{policy}");
+
+    let file = launch.home().write("policy.tf", &written("terraform"));
+    let mut terraform = python::script("read_terraform.py");
+    terraform.stdin(fs::File::open(file).unwrap());
+    let read: Value = serde_json::from_str(&python::run(&mut terraform)).unwrap();
+    assert_eq!(read, policy);
+
+    // TypeScript without types is a module that node runs.
+    let home = launch.home();
+    home.write("policy.mjs", &written("cdk"));
+    home.write("node_modules/aws-cdk-lib/iam.mjs", CDK);
+    let package = r#"{ "name": "aws-cdk-lib", "exports": { "./aws-iam": "./iam.mjs" } }"#;
+    home.write("node_modules/aws-cdk-lib/package.json", package);
+    let print =
+        "import { countersignInvoke } from './policy.mjs'; console.log(JSON.stringify(countersignInvoke));";
+    let main = home.write("print.mjs", print);
     let mut node = python::tool("node");
-    node.arg("--check").arg(file);
-    python::run(&mut node);
+    let read: Value = serde_json::from_str(&python::run(node.arg(main))).unwrap();
+    let expected: Vec<_> = statements
+        .iter()
+        .map(|one| json!({ "sid": one["Sid"], "effect": "Allow", "actions": [one["Action"]], "resources": one["Resource"] }))
+        .collect();
+    assert_eq!(read, json!(expected));
 }
 
 #[test]
@@ -91,6 +127,7 @@ fn what_it_cannot_know_it_asks_for() {
     let ended = policy(&launch, &["--account", "111122223333"]);
     assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{ended:?}");
     assert!(ended.err.contains("does not tell which API") && ended.err.contains("--api"), "{ended:?}");
+    snapshot::ended("policy/no-api", &ended, &[]);
     let arn = "arn:aws:execute-api:us-west-2:111122223333:abc123/$default/*/v1/*";
     assert_eq!(
         resources(&policy(&launch, &["--account", "111122223333", "--api", "abc123/$default/v1"])),

@@ -13,6 +13,7 @@ use crate::support::{
     origin::{Then, answer},
     process::{Address, Launch, Running, listening},
     scene::{ACCESS_KEY, SECRET, Setup, assert_refusal, holding, ok},
+    snapshot,
 };
 
 const STAGE: &str = "[[stage]]\nurl = \"http://127.0.0.1:9/prod\"\nregion = \"us-west-2\"\n";
@@ -272,6 +273,7 @@ fn health_and_readiness_are_served_apart() {
     let healthy = Launch::arguments(["health", "--admin", &address.to_string()]).run();
     assert_eq!(healthy.code, Some(0), "{healthy:?}");
     assert!(healthy.out.contains("\"ready\""), "{healthy:?}");
+    snapshot::ended("health/ready", &healthy, &[]);
     let by_variable = Launch::arguments(["health"]).variable("COUNTERSIGN_ADMIN", &address.to_string()).run();
     assert_eq!(by_variable.code, Some(0), "{by_variable:?}");
     assert_eq!(scene.proxy.terminate().code, Some(0));

@@ -1,7 +1,10 @@
 //! `countersign request` sends one request as the proxy would, writes what came and nothing else on standard output, and
 //! says by its exit code, as curl does, how it went.
 
-use std::fs;
+use std::{
+    fs,
+    sync::{Mutex, mpsc},
+};
 
 use serde_json::{Value, json};
 
@@ -10,6 +13,7 @@ use crate::support::{
     origin::{Reply, Request, Then, answer},
     process::Ended,
     scene::{API_KEY, SECRET, Setup, TOKEN, assert_signed, ok},
+    snapshot,
 };
 
 fn assert_code(ended: &Ended, code: i32) {
@@ -93,6 +97,7 @@ fn the_exit_code_is_curls() {
     let ended = launch.instead("request", &["GET", "/secret"]);
     assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{ended:?}");
     assert!(ended.err.contains("not-lent") && ended.err.contains("stage.deny names it"), "{ended:?}");
+    snapshot::ended("request/refused", &ended, &[]);
     // As JSON it is a document too.
     let ended = launch.instead("request", &["GET", "/secret", "--json"]);
     let told: Value = serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
@@ -124,6 +129,7 @@ fn the_exit_code_is_curls() {
     assert_eq!((ended.code, ended.err.contains("cannot read absent")), (Some(1), true), "{ended:?}");
     let ended = launch.instead("request", &["GET", "/", "-o", "absent/file"]);
     assert_eq!((ended.code, ended.err.contains("cannot write absent/file")), (Some(1), true), "{ended:?}");
+    snapshot::ended("request/no-place", &ended, &[]);
     assert_eq!(origin.take().len(), 0);
 
     let (gone, launch) = Setup::new().plain().prepare(ok);
@@ -142,6 +148,7 @@ fn an_answer_that_breaks_off_is_no_success() {
     let ended = launch.instead("request", &["GET", "/"]);
     assert_eq!((ended.code, ended.out.as_str()), (Some(1), "half\n"), "{ended:?}");
     assert!(ended.err.contains("broke off after 4 bytes"), "{ended:?}");
+    snapshot::ended("request/cut", &ended, &[]);
     let ended = launch.instead("request", &["GET", "/", "--json"]);
     let told: Value = serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
     assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -167,6 +174,94 @@ fn many_go_over_one_connection() {
     assert_eq!(lines.next(), Some("2 sent"));
     assert_eq!(lines.next(), Some("  200                      2"));
     assert!(lines.next().is_some_and(|line| line.starts_with("  least ")), "{ended:?}");
+    snapshot::ended("request/repeated", &ended, &[]);
+}
+
+/// What `--json` says in the place of an answer.
+fn failure(ended: &Ended, code: i32) -> Value {
+    let told: Value = serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
+    assert_code(ended, code);
+    let fields: Vec<_> = told.as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["error"], "{told}");
+    // People are told beside it.
+    assert!(!ended.err.is_empty(), "{ended:?}");
+    told["error"].clone()
+}
+
+#[test]
+fn a_script_is_told_of_every_failure_in_one_document() {
+    let (origin, launch) = Setup::new().without_keys().prepare(ok);
+    let text = |error: &Value, field: &str| error[field].as_str().unwrap_or_default().to_owned();
+    // The configuration, with each mistake.
+    let wrong = launch.instead("request", &["GET", "/", "--json", "--workers", "many", "--retry", "nver"]);
+    let error = failure(&wrong, 2);
+    assert_eq!(error["message"], "the configuration has 2 mistakes");
+    let mistakes = error["mistakes"].as_array().unwrap();
+    assert!(text(&mistakes[0], "message").starts_with("--workers: "), "{error}");
+    assert_eq!((mistakes.len(), &mistakes[1]["hint"]), (2, &json!("did you mean never?")));
+    // Credentials, the body, the place of the answer, the guard, a name that nobody knows.
+    let error = failure(&launch.instead("request", &["GET", "/", "--json"]), 1);
+    assert!(text(&error, "message").starts_with("no-credentials: "), "{error}");
+    let error = failure(&launch.instead("request", &["POST", "/", "-d", "@absent", "--json"]), 1);
+    assert!(text(&error, "message").starts_with("cannot read absent: "), "{error}");
+    let error = failure(&launch.instead("request", &["GET", "/", "-o", "absent/file", "--json"]), 1);
+    assert!(text(&error, "message").starts_with("cannot write absent/file: "), "{error}");
+    let other = ["GET", "/", "-H", "host: evil.example.com", "--json"];
+    let error = failure(&launch.instead("request", &other), 1);
+    assert!(text(&error, "message").starts_with("host-not-allowed: "), "{error}");
+    assert!(!text(&error, "hint").is_empty(), "{error}");
+    let unknown = ["GET", "/", "--json", "--route=/*=none", "--connect-to", "nobody.invalid:443"];
+    let error = failure(&launch.instead("request", &unknown), 1);
+    assert!(text(&error, "message").starts_with("upstream-"), "{error}");
+    let repeated = [&unknown[..], &["--repeat", "2"]].concat();
+    let ended = launch.instead("request", &repeated);
+    let told: Value = serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
+    assert_eq!((ended.code, &told["sent"], &told["micros"]), (Some(1), &json!(2), &Value::Null), "{told}");
+    // Where the answer would have been.
+    let ended = launch.instead("request", &["POST", "/", "-d", "@absent", "--json", "-o", "answer.json"]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{ended:?}");
+    let kept = fs::read_to_string(launch.home().path().join("answer.json")).unwrap();
+    assert!(kept.contains("cannot read absent"), "{kept}");
+    assert_eq!(origin.take().len(), 0);
+}
+
+#[test]
+fn a_signal_ends_it_with_what_is_known() {
+    let (go, gone) = mpsc::channel::<()>();
+    let gone = Mutex::new(gone);
+    let (origin, launch) = Setup::new().prepare(move |request, reply| {
+        if request.target() != b"/prod/at-once" {
+            gone.lock().unwrap().recv().unwrap();
+        }
+        ok(request, reply)
+    });
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let mut running = launch.instead_of("request", &["GET", "/held", "--json"]);
+        origin.next();
+        running.signal(signal);
+        let ended = running.end();
+        go.send(()).unwrap();
+        let error = failure(&ended, code);
+        assert_eq!(error["message"], "a signal ended it before the answer was whole", "{error}");
+        assert_eq!(error["hint"], "whether the stage has the request is not known");
+    }
+    // Of many, what came until then.
+    // Where nothing is to be told, a signal does what it always does.
+    let mut running = launch.instead_of("request", &["GET", "/held"]);
+    origin.next();
+    running.signal("INT");
+    let ended = running.end();
+    assert_eq!((ended.code, ended.out + &ended.err), (None, String::new()));
+    go.send(()).unwrap();
+    let mut running = launch.instead_of("request", &["GET", "/at-once", "--json", "--repeat", "1000000"]);
+    origin.next();
+    origin.next();
+    running.signal("INT");
+    let ended = running.end();
+    let told: Value = serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    assert!(told["sent"].as_u64().is_some_and(|sent| (1..1_000_000).contains(&sent)), "{told}");
+    assert_eq!(told["statuses"]["200"], told["sent"], "{told}");
 }
 
 fn forbidden(_: &Request, reply: &mut Reply<'_>) -> std::io::Result<Then> {
@@ -185,6 +280,7 @@ fn a_gateways_refusal_is_explained_beside_the_answer() {
     assert_eq!(ended.out, "{\"message\":\"Forbidden\"}\n");
     let first = ended.err.lines().next().unwrap_or_default().to_owned();
     assert!(first.to_lowercase().contains("api key") && ended.err.contains("\n  - "), "{ended:?}");
+    snapshot::ended("request/forbidden", &ended, &[]);
     let ended = launch.instead("request", &["GET", "/orders", "--json"]);
     let told: Value = serde_json::from_str(&ended.out).unwrap();
     assert!(told["diagnosis"]["title"].is_string(), "{told}");

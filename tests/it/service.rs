@@ -6,6 +6,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command
 use crate::support::{
     TempDir,
     process::{Ended, Launch},
+    snapshot,
 };
 
 const CONFIG: &str = "[[stage]]\nurl = \"https://abc123.execute-api.us-west-2.amazonaws.com/prod\"\n";
@@ -58,14 +59,20 @@ const AGENT: &str = "Library/LaunchAgents/countersign.plist";
 fn a_unit_of_systemd_comes_and_goes() {
     for version in [252, 255] {
         let home = Home::new(version);
-        assert_eq!(home.service(&["--manager=systemd", "status"]).code, Some(1));
+        let none = home.service(&["--manager=systemd", "status"]);
+        assert_eq!(none.code, Some(1));
+        snapshot::ended("service-status/none", &none, &[]);
         let shown = home.service(&["install", "--manager=systemd", "--dry-run"]);
         assert_eq!(shown.code, Some(0), "{shown:?}");
         assert!(home.asked().is_empty() && !home.path(UNIT).exists(), "nothing is changed");
+        if version == 255 {
+            snapshot::ended("service-install/systemd", &shown, &[]);
+        }
 
         let installed = home.service(&["install", "--manager=systemd"]);
         assert_eq!(installed.code, Some(0), "{installed:?}");
         assert!(installed.out.contains("journalctl --user -u countersign"), "{installed:?}");
+        snapshot::ended("service-install/installed", &installed, &[]);
         let unit = fs::read_to_string(home.path(UNIT)).unwrap();
         let asked = home.asked();
         assert_eq!(
@@ -93,12 +100,18 @@ fn a_unit_of_systemd_comes_and_goes() {
         assert_eq!(again.code, Some(0), "{again:?}");
         assert!(fs::read_to_string(&path).unwrap().contains("other dir/c.toml\"\n"));
         home.asked();
-        assert_eq!(home.service(&["status", "--manager=systemd"]).code, Some(0));
+        let status = home.service(&["status", "--manager=systemd"]);
+        assert_eq!(status.code, Some(0));
+        snapshot::ended("service-status/installed", &status, &[]);
         assert_eq!(home.asked(), ["systemctl --user --no-pager status countersign.service"]);
 
-        assert_eq!(home.service(&["uninstall", "--manager=systemd", "--dry-run"]).code, Some(0));
+        let shown = home.service(&["uninstall", "--manager=systemd", "--dry-run"]);
+        assert_eq!(shown.code, Some(0));
+        snapshot::ended("service-uninstall/shown", &shown, &[]);
         assert!(home.asked().is_empty() && path.exists());
-        assert_eq!(home.service(&["uninstall", "--manager=systemd"]).code, Some(0));
+        let gone = home.service(&["uninstall", "--manager=systemd"]);
+        assert_eq!(gone.code, Some(0));
+        snapshot::ended("service-uninstall/uninstalled", &gone, &[]);
         assert!(!path.exists());
         assert_eq!(
             home.asked(),
@@ -106,12 +119,21 @@ fn a_unit_of_systemd_comes_and_goes() {
         );
         let nothing = home.service(&["uninstall", "--manager=systemd"]);
         assert_eq!((nothing.code, home.asked().len()), (Some(0), 0), "{nothing:?}");
+        snapshot::ended("service-uninstall/nothing", &nothing, &[]);
     }
 }
 
 #[test]
 fn an_agent_of_launchd_comes_and_goes() {
     let home = Home::new(255);
+    let user = String::from_utf8(Command::new("id").arg("-u").output().unwrap().stdout).unwrap();
+    let domain = format!("gui/{}", user.trim());
+    let shown = home.service(&["install", "--manager=launchd", "--dry-run"]);
+    snapshot::ended(
+        "service-install/launchd",
+        &shown,
+        &[(&format!("{domain} "), "gui/UID "), (&format!("{domain}/"), "gui/UID/")],
+    );
     let installed = home.service(&["install", "--manager=launchd"]);
     assert_eq!(installed.code, Some(0), "{installed:?}");
     let path = home.path(AGENT);
@@ -121,8 +143,6 @@ fn an_agent_of_launchd_comes_and_goes() {
     {
         assert!(agent.contains(&format!("<string>{part}</string>")), "{agent}");
     }
-    let user = String::from_utf8(Command::new("id").arg("-u").output().unwrap().stdout).unwrap();
-    let domain = format!("gui/{}", user.trim());
     let out = format!("launchctl bootout {domain}/countersign");
     assert_eq!(home.asked(), [out.clone(), format!("launchctl bootstrap {domain} {}", path.display())]);
     assert_eq!(home.service(&["status", "--manager=launchd"]).code, Some(0));
@@ -142,6 +162,8 @@ fn what_would_not_run_is_not_installed() {
         assert_eq!(ended.code, Some(1), "{ended:?}");
         ended.err
     };
+    let said = home.service(&["install", "--manager=systemd", "--config", "nowhere.toml"]);
+    snapshot::ended("service-install/no-configuration", &said, &[]);
     let said = install(&["--config", "nowhere.toml"]);
     assert!(said.contains("nowhere.toml"), "{said}");
     home.directory.write(".config/countersign/countersign.toml", "wrokers = 2");
@@ -163,5 +185,6 @@ fn what_would_not_run_is_not_installed() {
     home.directory.write("refuses", "");
     let said = install(&[]);
     assert!(said.contains("systemctl --user daemon-reload"), "{said}");
+    snapshot::ended("service-install/refused", &home.service(&["install", "--manager=systemd"]), &[]);
     assert_eq!(home.service(&["status", "--manager=systemd"]).code, Some(1));
 }

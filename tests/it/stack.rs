@@ -16,7 +16,7 @@ use crate::support::{
     ministack::{Ministack, User},
     process::{Ended, Launch, Running},
     python::environment,
-    root,
+    root, snapshot,
 };
 
 /// Waits for a signal that never comes; fails after `Seconds`, and everything made before it is then taken back.
@@ -89,6 +89,20 @@ fn json(ended: &Ended) -> Value {
     serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("one JSON document: {error}\n{ended:?}"))
 }
 
+/// What the command says is as it was; of its resources, which are not always made in one order, in the order of letters.
+fn kept(name: &str, ended: &Ended, known: &[(&str, &str)]) {
+    let of_resource = |line: &str| {
+        let status = line.split(' ').next().unwrap_or_default();
+        ["_IN_PROGRESS", "_COMPLETE", "_FAILED"].iter().any(|end| status.ends_with(end))
+    };
+    let mut lines: Vec<&str> = ended.err.lines().collect();
+    for run in lines.chunk_by_mut(|a, b| of_resource(a) && of_resource(b)) {
+        run.sort_unstable();
+    }
+    let err = lines.iter().map(|line| format!("{line}\n")).collect();
+    snapshot::ended(name, &Ended { code: ended.code, out: ended.out.clone(), err }, known);
+}
+
 /// What a report says, without the lines that it is broken into.
 fn words(text: &str) -> String {
     text.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ")
@@ -100,10 +114,14 @@ fn from_no_stack_to_one_and_back_to_none() {
     assert!(none.err.contains("there is no stack AuthAPIStack in us-west-2"), "{none:?}");
     assert!(none.err.contains("countersign stack deploy --name AuthAPIStack"), "{none:?}");
 
+    kept("stack-outputs/none", &none, &[]);
+
     let made = done(stack(["deploy"]));
     let told = json(&done(stack(["outputs", "--json"])));
     let (url, key) = (told["outputs"]["ApiGatewayUrl"].as_str(), told["outputs"]["ApiKeyId"].as_str());
     let (url, key) = (url.expect("the URL"), key.expect("the key's id"));
+    let known = [(url, "URL"), (key, "KEY")];
+    kept("stack-deploy/made", &made, &known);
     let shown = |ended: &Ended| ended.out.replace(url, "URL").replace(key, "KEY");
     let outputs = "  ApiGatewayUrl  URL
                  The stage's URL; a route's path follows it.
@@ -131,10 +149,14 @@ fn from_no_stack_to_one_and_back_to_none() {
         format!("AuthAPIStack is CREATE_COMPLETE, in us-west-2\n{outputs}")
     );
     assert_eq!(shown(&done(stack(["outputs", "ApiGatewayUrl"]))), "URL\n");
+    kept("stack-outputs/all", &done(stack(["outputs"])), &known);
+    kept("stack-outputs/one", &done(stack(["outputs", "ApiGatewayUrl"])), &known);
     let other = failed(stack(["outputs", "Url"]));
+    kept("stack-outputs/no-such", &other, &[]);
     assert!(words(&other.err).contains("no output Url help: it has: ApiGatewayUrl, ApiKeyId"), "{other:?}");
 
     let again = done(stack(["deploy"]));
+    kept("stack-deploy/already", &again, &known);
     assert_eq!(
         shown(&again),
         format!("AuthAPIStack is already what the template says, in us-west-2\n{outputs}")
@@ -142,10 +164,12 @@ fn from_no_stack_to_one_and_back_to_none() {
     assert_eq!(json(&done(stack(["deploy", "--json"])))["changed"], false);
 
     let asked = failed(stack(["delete"]));
+    kept("stack-delete/nobody-to-ask", &asked, &[]);
     assert!(words(&asked.err).contains("holds 13 resources; that needs a yes"), "{asked:?}");
     assert!(asked.err.contains("--yes"), "{asked:?}");
     done(stack(["outputs"]));
     let deleted = done(stack(["delete", "--yes"]));
+    kept("stack-delete/deleted", &deleted, &[]);
     assert_eq!(deleted.out, "AuthAPIStack is deleted, in us-west-2\n");
     assert_eq!(
         deleted.err.lines().filter(|line| line.starts_with("DELETE_COMPLETE ")).count(),
@@ -154,13 +178,16 @@ fn from_no_stack_to_one_and_back_to_none() {
     );
     let gone = done(stack(["delete", "--yes", "--json"]));
     assert_eq!((&json(&gone)["status"], &json(&gone)["changed"]), (&"DELETE_COMPLETE".into(), &false.into()));
-    assert_eq!(done(stack(["delete"])).out, "there is no stack AuthAPIStack in us-west-2\n");
+    let nothing = done(stack(["delete"]));
+    assert_eq!(nothing.out, "there is no stack AuthAPIStack in us-west-2\n");
+    kept("stack-delete/nothing", &nothing, &[]);
 }
 
 #[test]
 fn a_template_that_fails_is_told_by_its_resource_and_the_stack_is_replaced_when_told() {
     let waiting = ["deploy", "--name", "failing", "--template", "waiting.yaml", "--parameter", "Seconds=1"];
     let ended = failed(stack(waiting));
+    kept("stack-deploy/failed", &ended, &[]);
     assert_eq!(ended.out, "");
     let report = ended.err.split_once("  × ").expect("a report").1;
     let expected = "stack failing is ROLLBACK_COMPLETE CREATE_FAILED Wait (AWS::CloudFormation::WaitCondition): WaitCondition \
@@ -171,11 +198,14 @@ fn a_template_that_fails_is_told_by_its_resource_and_the_stack_is_replaced_when_
     // What never was whole takes no update; it is replaced when somebody says so.
     let asked = failed(stack(["deploy", "--name", "failing", "--template", "plain.yaml"]));
     assert!(words(&asked.err).contains("failing is ROLLBACK_COMPLETE: it takes no update"), "{asked:?}");
+    kept("stack-deploy/takes-no-update", &asked, &[]);
     let made = done(stack(["deploy", "--name", "failing", "--template", "plain.yaml", "--yes", "--json"]));
+    assert!(made.err.contains("deleting failing in us-west-2\n"), "{made:?}");
     let made = json(&made);
     assert_eq!((&made["status"], &made["changed"]), (&"CREATE_COMPLETE".into(), &true.into()));
 
     // An update that fails leaves it as it was, and is told to scripts too.
+    kept("stack-deploy/update-failed", &failed(stack(waiting)), &[]);
     let ended = stack(waiting).argument("--json").run();
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let told = json(&ended);
@@ -184,11 +214,12 @@ fn a_template_that_fails_is_told_by_its_resource_and_the_stack_is_replaced_when_
     let status = told["failed"][0]["status"].as_str().expect("a state");
     assert!(status.ends_with("_FAILED"), "{told}");
     assert!(ended.err.contains("the stack is as it was before"), "{ended:?}");
-    let kept = json(&done(stack(["outputs", "--name", "failing", "--json"])));
-    assert_eq!(kept["outputs"], made["outputs"]);
+    let stays = json(&done(stack(["outputs", "--name", "failing", "--json"])));
+    assert_eq!(stays["outputs"], made["outputs"]);
 
     let absent = failed(stack(["deploy", "--name", "failing", "--template", "absent.yaml"]));
     assert!(absent.err.contains("cannot read the template absent.yaml"), "{absent:?}");
+    kept("stack-deploy/no-template", &absent, &[]);
     let none = failed(
         stack(["deploy", "--name", "nonsense", "--template", ".aws/config"])
             .file(".aws/config", "[default]\n"),
@@ -205,6 +236,7 @@ fn who_stops_watching_is_told_in_which_state_the_stack_is_left() {
     running.signal("INT");
     let ended = running.end();
     assert_eq!((ended.code, ended.out.as_str()), (Some(130), ""), "{ended:?}");
+    kept("stack-deploy/stopped", &ended, &[]);
     let said = ended.err.split_once("\nStopped watching.").expect("the last words").1;
     assert!(
         said.contains("Stack long is CREATE_IN_PROGRESS: CloudFormation goes on with it by itself"),
@@ -214,12 +246,17 @@ fn who_stops_watching_is_told_in_which_state_the_stack_is_left() {
         assert!(said.contains(command), "{said}");
     }
 
-    // As it said: the next one watches what is under way.
-    let launch = stack(["deploy", "--name", "long", "--template", "waiting.yaml"]);
+    // As it said: the next one watches what is under way. Scripts have a document of its end.
+    let launch = stack(["deploy", "--name", "long", "--template", "waiting.yaml", "--json"]);
     let mut running = Running::spawn(&mut launch.command());
     running.find(|line| line.contains("CREATE_IN_PROGRESS already; watching it to its end").then_some(()));
     running.signal("TERM");
-    assert_eq!(running.end().code, Some(143));
+    let ended = running.end();
+    assert_eq!(ended.code, Some(143));
+    kept("stack-deploy/stopped-again", &ended, &[]);
+    let told = json(&ended);
+    let message = told["error"]["message"].as_str().expect("what happened");
+    assert!(message.starts_with("Stopped watching. Stack long is CREATE_IN_PROGRESS"), "{told}");
     done(stack(["delete", "--name", "long", "--yes"]));
 }
 
@@ -341,6 +378,7 @@ fn a_permission_that_lacks_is_named() {
         "{ended:?}"
     );
     assert!(!ended.err.contains(&visitor.secret), "{ended:?}");
+    kept("stack-deploy/denied", &ended, &[]);
     for arguments in [&["outputs", "--json"][..], &["deploy", "--json"], &["delete", "--json"]] {
         let launch = arguments.iter().fold(bare([]), |launch, argument| launch.argument(argument));
         let launch = launch.keys(&visitor.access_key, &visitor.secret).variable("AWS_REGION", "us-west-2");
@@ -364,6 +402,10 @@ fn a_role_is_assumed_by_flag_and_by_profile() {
     let by_flag = bare(plain).argument("role").keys(&deployer.access_key, &deployer.secret);
     let ended = done(by_flag.argument("--role-arn").argument(role_arn));
     assert!(ended.out.starts_with("role is made, in eu-west-1\n"), "{ended:?}");
+    // What it says to do next asks the same account, in the same place.
+    let launch = stack(["deploy", "--name", "elsewhere", "--region", "eu-west-1"]);
+    assert!(done(launch).err.ends_with("\nnext: countersign init --stack elsewhere --region eu-west-1\n"));
+    done(stack(["delete", "--name", "elsewhere", "--region", "eu-west-1", "--yes"]));
 
     let config = format!(
         "[profile deployer]\naws_access_key_id = {}\naws_secret_access_key = {}\n[profile role]\nrole_arn = {role_arn}\n\
@@ -379,11 +421,13 @@ fn a_role_is_assumed_by_flag_and_by_profile() {
 fn what_is_missing_to_begin_is_told_with_its_fix() {
     let nobody = failed(bare(["outputs", "--region", "us-west-2"]));
     assert!(words(&nobody.err).contains("no AWS credentials"), "{nobody:?}");
+    kept("stack-outputs/no-credentials", &nobody, &[]);
     let nowhere = failed(bare(["outputs"]).keys("test", "test"));
     assert!(
         nowhere.err.contains("nobody says which region") && nowhere.err.contains("AWS_REGION"),
         "{nowhere:?}"
     );
+    kept("stack-outputs/no-region", &nowhere, &[]);
     // A port that nobody listens at.
     let free =
         TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");

@@ -306,6 +306,38 @@ fn no_spelling_of_a_path_dodges_a_rule() {
 }
 
 #[test]
+fn rules_hold_for_the_methods_that_they_name() {
+    let rules = r#"api_key.value = "k3y"
+route = [
+  { path = "/orders/{id}", methods = ["GET", "HEAD"], auth = "none" },
+  { path = "/orders/*", methods = ["POST", "PURGE"], auth = "api-key" },
+  { path = "/orders/{id}", auth = "iam" },
+  { path = "/*", methods = ["GET"], auth = "none" },
+]"#;
+    let scene = Setup::new().stage(rules).start_ok();
+    for via in Via::ALL {
+        for (method, path, signed, keyed) in [
+            ("GET", "/orders/1", false, false),
+            ("HEAD", "//orders/%31/", false, false),
+            ("POST", "/orders/1", false, true),
+            ("PURGE", "/orders/1/parts", false, true),
+            ("PUT", "/orders/1", true, false),
+            ("OPTIONS", "/orders/1", true, false),
+            ("GET", "/else", false, false),
+            // No rule is for it: as strict as can be.
+            ("PUT", "/else", true, true),
+            ("HEAD", "/else", true, true),
+        ] {
+            let request = scene.sent(via, &Ask::new(method, path));
+            let got = (request.head.one("authorization").is_some(), request.head.one("x-api-key").is_some());
+            assert_eq!(got, (signed, keyed), "{via:?} {method} {path}");
+        }
+        // Another spelling of a method meets no rule for it: it would be signed, and is refused.
+        scene.refused(via, &Ask::new("get", "/orders/1"), 405, "method-not-allowed");
+    }
+}
+
+#[test]
 fn methods_pass_as_they_are() {
     let scene = Setup::new().stage("[[stage.route]]\npath = \"/none\"\nauth = \"none\"").start_ok();
     for via in Via::ALL {

@@ -9,6 +9,7 @@
     AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py keep      keeps the deployed stack's key in other places
     AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py rotate    replaces that key by another, there too
     AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py http      makes an HTTP API, and prints its id
+    AWS_ENDPOINT_URL=http://127.0.0.1:PORT ministack_stack.py second    gives the stack a second key, and a stage beta; prints the key's id
 
 `deploy` prints
 
@@ -203,6 +204,8 @@ def http():
         ("POST /orders", "AWS_IAM"),
         ("GET /status", "NONE"),
         ("ANY /public/{proxy+}", "NONE"),
+        ("GET /mixed", "NONE"),
+        ("POST /mixed", "AWS_IAM"),
     ):
         gateway.create_route(ApiId=api, RouteKey=key, AuthorizationType=authorization)
     gateway.create_stage(ApiId=api, StageName="$default", AutoDeploy=True)
@@ -211,6 +214,17 @@ def http():
     )["ApiId"]
     gateway.create_stage(ApiId=chat, StageName="prod")
     return {"api_id": api, "websocket_api_id": chat}
+
+
+def second():
+    gateway = client("apigateway")
+    plan = gateway.get_usage_plans()["items"][0]["id"]
+    key = gateway.create_api_key(name="second", enabled=True)["id"]
+    gateway.create_usage_plan_key(usagePlanId=plan, keyId=key, keyType="API_KEY")
+    api = gateway.get_rest_apis()["items"][0]["id"]
+    deployment = gateway.get_deployments(restApiId=api)["items"][0]["id"]
+    gateway.create_stage(restApiId=api, stageName="beta", deploymentId=deployment)
+    return {"id": key}
 
 
 def delete():
@@ -312,6 +326,8 @@ if __name__ == "__main__":
         rotate()
     elif sys.argv[1:] == ["http"]:
         print(json.dumps(http()))
+    elif sys.argv[1:] == ["second"]:
+        print(json.dumps(second()))
     elif sys.argv[1:] == ["prove"]:
         prove()
     else:

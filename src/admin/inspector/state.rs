@@ -65,9 +65,12 @@ impl Inspector {
 fn stage(config: &config::Stage, stage: &health::Stage) -> Value {
     let url = &config.url;
     let scheme = if url.tls { "https" } else { "http" };
-    let rules = config.routes.iter().map(|route| json!({ "path": route.path, "auth": auth(route.auth) }));
+    let rules = config
+        .routes
+        .iter()
+        .map(|route| json!({ "path": route.path, "methods": route.methods, "auth": auth(route.auth) }));
     // What no rule names.
-    let otherwise = json!({ "path": "/*", "auth": auth(config.default_auth()) });
+    let otherwise = json!({ "path": "/*", "methods": [], "auth": auth(config.default_auth()) });
     let rules: Vec<Value> = rules.chain([otherwise]).collect();
     let api_key = config.api_key.as_ref().zip(stage.api_key.as_ref()).map(|(from, key)| {
         json!({

@@ -27,6 +27,7 @@ pub(super) use parse::with_args;
 
 use report::{Finding, Report};
 
+use super::stop::Stop;
 use crate::{
     config::{self, ApiKey, Auth, Config, Route, Stage},
     credentials::Sources,
@@ -56,14 +57,26 @@ pub fn run(config: Config, wanted: &Wanted) -> Result<ExitCode, CheckError> {
     let report = Rc::new(Report::default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if wanted.tries.is_empty() {
-        let checking =
-            async { time::timeout(wanted.timeout, Box::pin(all(unguarded(config), wanted, &report))).await };
-        if let Ok(done) = LocalSet::new().block_on(&runtime, checking) {
-            done?;
-        } else {
-            let limit = humantime::format_duration(wanted.timeout);
-            let finding = Finding::fail("time", format!("not all was looked at in {limit}"));
-            report.add(finding.fix("--timeout sets how long it may take; --no-probe asks for less"));
+        let checking = async {
+            let mut stop = Stop::new()?;
+            let all = time::timeout(wanted.timeout, Box::pin(all(unguarded(config), wanted, &report)));
+            Ok::<_, CheckError>(tokio::select! {
+                done = all => Ok(done),
+                code = stop.asked() => Err(code),
+            })
+        };
+        match LocalSet::new().block_on(&runtime, checking)? {
+            Ok(Ok(done)) => done?,
+            Ok(Err(_)) => {
+                let limit = humantime::format_duration(wanted.timeout);
+                let finding = Finding::fail("time", format!("not all was looked at in {limit}"));
+                report.add(finding.fix("--timeout sets how long it may take; --no-probe asks for less"));
+            }
+            Err(code) => {
+                report.add(Finding::fail("time", "a signal ended it before all was looked at"));
+                report.print(wanted.json)?;
+                return Ok(ExitCode::from(code));
+            }
         }
     } else {
         runtime.block_on(tries::all(unguarded(config).0, &wanted.tries, &report))?;
@@ -171,7 +184,8 @@ impl Lines<'_> {
             return Ok(line);
         }
         let mut stage = self.stage.clone();
-        stage.routes = vec![Route { path: "/*".to_owned(), auth: auth.unwrap_or(Auth::None) }];
+        let auth_of_all = auth.unwrap_or(Auth::None);
+        stage.routes = vec![Route { path: "/*".to_owned(), methods: Vec::new(), auth: auth_of_all }];
         stage.rate_limit = None;
         if auth.is_none() {
             (stage.allow, stage.deny, stage.read_only) = (None, Vec::new(), false);

@@ -24,21 +24,25 @@ use crate::{
 pub(super) async fn all(lines: &Lines<'_>, named: &[Ask], report: &Report) -> Result<(), CheckError> {
     let (mut asks, mut passed) = (Vec::new(), Vec::new());
     for route in &lines.stage.routes {
-        let is_plain = !route.path.contains(['*', '{']);
+        let is_plain = !route.path.contains(['*', '{']) && route.takes("GET");
         if is_plain && proxy::is_lent(lines.stage, &Method::GET, &route.path).is_ok() {
             let mount = lines.stage.mount.trim_end_matches('/');
             if let Ok(target) = PathAndQuery::try_from(format!("{mount}{}", route.path)) {
-                asks.push(Ask { method: Method::GET, target });
+                let ask = Ask { method: Method::GET, target };
+                // Of a path with several rules it is the first that takes it.
+                if !asks.contains(&ask) {
+                    asks.push(ask);
+                }
                 continue;
             }
         }
-        passed.push(route.path.as_str());
+        passed.push(route.to_string());
     }
     asks.extend(named.iter().filter(|ask| serves(lines, ask)).cloned());
     asks.dedup();
     for ask in &asks {
         let below = below(lines.stage, ask.target.path()).unwrap_or_default();
-        report.add(one(lines, ask, proxy::auth_of(lines.stage, below)).await?);
+        report.add(one(lines, ask, proxy::auth_of(lines.stage, ask.method.as_str(), below)).await?);
     }
     if asks.is_empty() || !passed.is_empty() {
         let which = if passed.is_empty() { "no route is named".to_owned() } else { passed.join(", ") };

@@ -33,10 +33,10 @@ use parse::Shape;
 
 use super::{
     asked::{Data, Unreadable, name, read},
-    output::in_colour,
+    output::{self, in_colour},
 };
 use crate::{
-    config::{ApiKey, Config},
+    config::{self, ApiKey, Config},
     credentials::Sources,
     proxy::{self, Budget, Prepared, Shared, SharedError, is_probe},
     secret::Secret,
@@ -86,6 +86,23 @@ pub enum ExplainError {
 /// # Errors
 /// [`ExplainError`] when there is nothing to explain.
 pub fn run(config: Config, wanted: &Wanted) -> Result<ExitCode, ExplainError> {
+    explain(config, wanted).inspect_err(|error| untold(wanted, &output::failure(error)))
+}
+
+/// A wrong configuration, as JSON has it where that is asked for.
+pub fn mistakes(wrong: &config::Error, wanted: &Wanted) {
+    untold(wanted, &output::mistakes(wrong));
+}
+
+/// Tells scripts that there is no explanation. People are told by the error itself.
+fn untold(wanted: &Wanted, document: &serde_json::Value) {
+    if wanted.shape == Shape::Json {
+        // Who does not read it goes by the exit code.
+        let _ = output::json(document);
+    }
+}
+
+fn explain(config: Config, wanted: &Wanted) -> Result<ExitCode, ExplainError> {
     let from_input = |path: &Path| path.as_os_str() == "-";
     let body_from_input = matches!(&wanted.asked.body, Some(Data::File(path)) if from_input(path));
     if body_from_input && wanted.against.as_deref().is_some_and(from_input) {

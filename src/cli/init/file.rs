@@ -10,7 +10,7 @@ use std::{
 use super::{Found, InitError, routes::Rule};
 use crate::{
     cli::{self, Command},
-    config::{self, Auth},
+    config,
 };
 
 /// The file's text.
@@ -40,22 +40,31 @@ pub(super) fn text(found: &Found) -> String {
         }
         None => {}
     }
-    let rule = |Rule { path, auth }: &Rule| {
-        format!("  {{ path = {}, auth = {} }},\n", quoted(path), quoted(auth_name(*auth)))
+    let rule = |Rule { path, methods, auth }: &Rule| {
+        let methods = match methods.as_slice() {
+            [] => String::new(),
+            some => {
+                format!(", methods = [{}]", some.iter().map(|one| quoted(one)).collect::<Vec<_>>().join(", "))
+            }
+        };
+        format!("  {{ path = {}{methods}, auth = {} }},\n", quoted(path), quoted(auth.as_str()))
     };
-    if !found.rules.is_empty() {
-        line("route", format!("[\n{}]", found.rules.iter().map(rule).collect::<String>()));
-    }
+    let rules: String = found.rules.iter().map(rule).collect();
+    // Without it the rest would be signed, and `policy` would have to allow all of it.
+    let is_whole = found.rules.iter().any(|rule| rule.methods.is_empty() && is_everything(&rule.path));
+    let rest = match is_whole {
+        true => "",
+        false => {
+            "  # The API has nothing else: for that there is neither key nor signature.\n  { path = \"/*\", auth = \"none\" },\n"
+        }
+    };
+    line("route", format!("[\n{rules}{rest}]"));
     out
 }
 
-pub(super) const fn auth_name(auth: Auth) -> &'static str {
-    match auth {
-        Auth::None => "none",
-        Auth::ApiKey => "api-key",
-        Auth::Iam => "iam",
-        Auth::IamAndApiKey => "iam+api-key",
-    }
+/// `/*`, and `/{proxy+}`.
+fn is_everything(path: &str) -> bool {
+    path.strip_prefix('/').is_some_and(config::is_greedy)
 }
 
 /// The lines that go and come, with the others between them. Secrets in those that go are blanked; the others are what
@@ -131,7 +140,50 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), InitError> {
 mod tests {
     use std::fs;
 
-    use super::{changes, write};
+    use super::{changes, text, write};
+    use crate::{
+        cli::init::{Found, routes::Rule},
+        config::Auth,
+    };
+
+    #[test]
+    fn the_text_says_whose_it_is_and_what_its_routes_ask_for() {
+        let rule = |path: &str, methods: &[&str], auth| Rule {
+            path: path.to_owned(),
+            methods: methods.iter().map(|name| (*name).to_owned()).collect(),
+            auth,
+        };
+        let found = Found {
+            name: "abc123".to_owned(),
+            url: "https://api.example.com/v1".to_owned(),
+            region: Some("eu-central-1".to_owned()),
+            profile: Some("my \"team\"".to_owned()),
+            role: Some("arn:aws:iam::111122223333:role/caller".to_owned()),
+            key: None,
+            rules: vec![rule("/a", &["GET", "PUT"], Auth::ApiKey), rule("/{proxy+}", &[], Auth::Iam)],
+        };
+        let expected = "\
+[[stage]]
+name = \"abc123\"
+url = \"https://api.example.com/v1\"
+region = \"eu-central-1\"
+profile = 'my \"team\"'
+role = { arn = \"arn:aws:iam::111122223333:role/caller\" }
+api_key = { env = \"COUNTERSIGN_API_KEY\" }
+route = [
+  { path = \"/a\", methods = [\"GET\", \"PUT\"], auth = \"api-key\" },
+  { path = \"/{proxy+}\", auth = \"iam\" },
+]
+";
+        let made = text(&found);
+        assert_eq!(made.split_once("\n\n").unwrap().1, expected);
+        // It is what the proxy reads: the file is written only then.
+        let directory = tempfile::tempdir().unwrap();
+        write(&directory.path().join("made.toml"), &made).unwrap();
+        let broken = made.replace("auth = \"iam\"", "auth = \"aim\"");
+        assert!(write(&directory.path().join("broken.toml"), &broken).is_err());
+        assert!(!directory.path().join("broken.toml").exists());
+    }
 
     #[test]
     fn what_changes_stands_among_what_stays() {

@@ -23,8 +23,9 @@ pub(super) struct Place {
     pub keys: Vec<String>,
 }
 
-/// API id, region and stage that a URL of API Gateway's own tells.
-pub(super) fn told(url: &str) -> Option<(String, Option<String>, String)> {
+/// API id, region and the path's first segment that a URL of API Gateway's own tells. The segment is the stage, or of a
+/// route where the stage has no path.
+pub(super) fn told(url: &str) -> Option<(String, Option<String>, Option<String>)> {
     let url: StageUrl = url.parse().ok()?;
     let mut labels = url.host.split('.');
     let id = labels.next()?;
@@ -34,8 +35,8 @@ pub(super) fn told(url: &str) -> Option<(String, Option<String>, String)> {
         return None;
     }
     let region = labels.next().filter(|label| *label != "localhost").map(str::to_owned);
-    let stage = url.path.split('/').nth(1).filter(|stage| !stage.is_empty()).unwrap_or(NO_PATH);
-    Some((id.to_owned(), region, stage.to_owned()))
+    let first = url.path.split('/').nth(1).filter(|first| !first.is_empty());
+    Some((id.to_owned(), region, first.map(str::to_owned)))
 }
 
 /// The URL with the stage as its whole path, for a host of API Gateway's own.
@@ -52,7 +53,7 @@ fn of_stage(url: &str, stage: &str) -> String {
 pub(super) async fn place(args: &InitArgs, account: &Account) -> Result<Place, InitError> {
     let ask = !args.yes;
     if let Some(url) = &args.url {
-        return by_url(args, url);
+        return by_url(args, account, url).await;
     }
     let found = match (&args.stack, &args.api_id) {
         (Some(stack), _) => of_stack(args, account, stack).await?,
@@ -68,20 +69,50 @@ pub(super) async fn place(args: &InitArgs, account: &Account) -> Result<Place, I
     one.ok_or_else(|| InitError::NoStage { region: region.to_owned() })
 }
 
-fn by_url(args: &InitArgs, url: &str) -> Result<Place, InitError> {
-    let (api, _, stage) = match (&args.api_id, told(url)) {
+async fn by_url(args: &InitArgs, account: &Account, url: &str) -> Result<Place, InitError> {
+    let told = told(url);
+    let place = |api, stage, http, url| Place { url, api, stage, http, name: None, keys: Vec::new() };
+    if let Some(id) = &args.api_id {
         // A custom domain's mapping decides which stage it is; the path need not say.
-        (Some(id), told) => {
-            let stage = args.stage.clone().or_else(|| told.map(|(.., stage)| stage));
-            (id.clone(), None, stage.unwrap_or_else(|| NO_PATH.to_owned()))
+        let stage = args.stage.clone().or_else(|| told.as_ref().and_then(|(.., stage)| stage.clone()));
+        let stage = stage.unwrap_or_else(|| NO_PATH.to_owned());
+        let url = told.map_or_else(|| url.to_owned(), |_| of_stage(url, &stage));
+        return Ok(place(id.clone(), stage, None, url));
+    }
+    let Some((api, _, first)) = told else { return Err(InitError::NoApi { url: url.to_owned() }) };
+    let (http, _, stages) = stages(account, &api).await?;
+    let stage = match (&args.stage, first) {
+        (Some(named), _) => Some(named.clone()).filter(|named| stages.contains(named)),
+        (None, Some(first)) => behind(&first, &stages),
+        (None, None) if stages.iter().any(|stage| stage == NO_PATH) => Some(NO_PATH.to_owned()),
+        (None, None) => {
+            let all = stages.iter().map(|stage| (stage.clone(), stage.clone())).collect();
+            ask::one_of("stage of the API", "--stage NAME", all, !args.yes)?
         }
-        (None, Some(told)) => told,
-        (None, None) => return Err(InitError::NoApi { url: url.to_owned() }),
     };
-    let stage = args.stage.clone().unwrap_or(stage);
+    let Some(stage) = stage else {
+        let there = if stages.is_empty() { "none".to_owned() } else { stages.join(", ") };
+        return Err(InitError::NoSuchStage { url: url.to_owned(), id: api, there });
+    };
     // What stands below the stage is of a route, and the rules have it.
-    let url = told(url).map_or_else(|| url.to_owned(), |_| of_stage(url, &stage));
-    Ok(Place { url, api, stage, http: None, name: None, keys: Vec::new() })
+    let url = of_stage(url, &stage);
+    Ok(place(api, stage, Some(http), url))
+}
+
+/// The stage that a path leads to by its first segment: the one of that name, or the one that has no path.
+fn behind(first: &str, stages: &[String]) -> Option<String> {
+    [first, NO_PATH].into_iter().find(|name| stages.iter().any(|stage| stage == name)).map(str::to_owned)
+}
+
+/// Whether the API of this id is an HTTP API, what its owner calls it, and the names of its stages.
+async fn stages(account: &Account, id: &str) -> Result<(bool, String, Vec<String>), InitError> {
+    if let Some(api) = apigateway::api(account, id).await? {
+        Ok((false, api.name, apigateway::stages(account, id).await?))
+    } else if let Some(api) = http_api(account, id).await? {
+        Ok((true, api.name, apigatewayv2::stages(account, id).await?))
+    } else {
+        Err(InitError::NoSuchApi { id: id.to_owned(), region: account.region().to_owned() })
+    }
 }
 
 async fn of_stack(args: &InitArgs, account: &Account, name: &str) -> Result<Vec<Place>, InitError> {
@@ -98,26 +129,29 @@ async fn of_stack(args: &InitArgs, account: &Account, name: &str) -> Result<Vec<
     let keys: Vec<String> = of_kind("AWS::ApiGateway::ApiKey").collect();
     let mut found: Vec<Place> = Vec::new();
     for output in &stack.outputs {
-        if let Some((api, _, stage)) = told(&output.value) {
-            let url = output.value.trim_end_matches('/').to_owned();
-            found.push(Place {
-                url,
-                api,
-                stage,
-                http: None,
-                name: Some(output.key.clone()),
-                keys: Vec::new(),
-            });
+        let Some((api, _, first)) = told(&output.value) else { continue };
+        let (http, _, stages) = match stages(account, &api).await {
+            // The URL may be of a WebSocket API's connections, or of an API that is gone.
+            Err(InitError::Protocol { .. } | InitError::NoSuchApi { .. }) => continue,
+            known => known?,
+        };
+        if let Some(stage) = behind(first.as_deref().unwrap_or(NO_PATH), &stages) {
+            let (url, name) = (of_stage(&output.value, &stage), Some(output.key.clone()));
+            found.push(Place { url, api, stage, http: Some(http), name, keys: Vec::new() });
         }
     }
     // A stack need not give out a URL.
     if found.is_empty() {
+        let mut other = None;
         for id in of_kind("AWS::ApiGateway::RestApi").chain(of_kind("AWS::ApiGatewayV2::Api")) {
             match of_api(args, account, &id).await {
                 // A WebSocket API may stand beside the one that is meant.
-                Err(InitError::Protocol { .. }) => {}
+                Err(error @ InitError::Protocol { .. }) => other = Some(error),
                 places => found.extend(places?),
             }
+        }
+        if let Some(error) = other.filter(|_| found.is_empty()) {
+            return Err(error);
         }
     }
     let wanted = |value: &str, given: &Option<String>| given.as_deref().is_none_or(|given| given == value);
@@ -127,19 +161,12 @@ async fn of_stack(args: &InitArgs, account: &Account, name: &str) -> Result<Vec<
     found.dedup_by(|a, b| (&a.api, &a.stage) == (&b.api, &b.stage));
     for place in &mut found {
         place.keys.clone_from(&keys);
-        place.url = of_stage(&place.url, &place.stage);
     }
     Ok(found)
 }
 
 async fn of_api(args: &InitArgs, account: &Account, id: &str) -> Result<Vec<Place>, InitError> {
-    let (http, name, stages) = if let Some(api) = apigateway::api(account, id).await? {
-        (false, api.name, apigateway::stages(account, id).await?)
-    } else if let Some(api) = http_api(account, id).await? {
-        (true, api.name, apigatewayv2::stages(account, id).await?)
-    } else {
-        return Err(InitError::NoSuchApi { id: id.to_owned(), region: account.region().to_owned() });
-    };
+    let (http, name, stages) = stages(account, id).await?;
     let stages = stages.into_iter().filter(|stage| args.stage.as_ref().is_none_or(|wanted| wanted == stage));
     Ok(stages.map(|stage| at(account, id, stage, http, &name)).collect())
 }
@@ -229,27 +256,27 @@ pub(super) async fn key(
 
 #[cfg(test)]
 mod tests {
-    use super::{NO_PATH, of_stage, told};
+    use super::{NO_PATH, behind, of_stage, told};
 
     #[test]
-    fn a_urls_host_tells_the_api_and_its_path_the_stage() {
+    fn a_urls_host_tells_the_api_and_its_path_perhaps_the_stage() {
         let of = |url: &str| told(url);
-        let all = |api: &str, region: Option<&str>, stage: &str| {
-            Some((api.to_owned(), region.map(str::to_owned), stage.to_owned()))
+        let all = |api: &str, region: Option<&str>, first: Option<&str>| {
+            Some((api.to_owned(), region.map(str::to_owned), first.map(str::to_owned)))
         };
         assert_eq!(
             of("https://a1b2.execute-api.us-west-2.amazonaws.com/prod/"),
-            all("a1b2", Some("us-west-2"), "prod")
+            all("a1b2", Some("us-west-2"), Some("prod"))
         );
         assert_eq!(
             of("https://a1b2-vpce-0f1e.execute-api.eu-central-1.amazonaws.com/x/y"),
-            all("a1b2", Some("eu-central-1"), "x")
+            all("a1b2", Some("eu-central-1"), Some("x"))
         );
         assert_eq!(
             of("https://a1b2.execute-api.cn-north-1.amazonaws.com.cn"),
-            all("a1b2", Some("cn-north-1"), "$default")
+            all("a1b2", Some("cn-north-1"), None)
         );
-        assert_eq!(of("http://a1b2.execute-api.localhost:4566/prod"), all("a1b2", None, "prod"));
+        assert_eq!(of("http://a1b2.execute-api.localhost:4566/prod"), all("a1b2", None, Some("prod")));
         for other in [
             "https://api.example.com/prod",
             "https://d-a1b2.execute-api.us-west-2.amazonaws.com",
@@ -257,6 +284,19 @@ mod tests {
             "https://abc.lambda-url.us-west-2.on.aws",
         ] {
             assert_eq!(of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_stage_is_of_a_route_of_the_one_without_a_path() {
+        let stages = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        for (there, stage) in [
+            (&["orders", NO_PATH][..], Some("orders")),
+            (&[NO_PATH, "beta"], Some(NO_PATH)),
+            (&["prod"], None),
+            (&[], None),
+        ] {
+            assert_eq!(behind("orders", &stages(there)).as_deref(), stage, "{there:?}");
         }
     }
 

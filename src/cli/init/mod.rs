@@ -102,6 +102,17 @@ pub enum InitError {
         /// Where.
         region: String,
     },
+    /// The URL leads to no stage of its API.
+    #[error("{url} leads to no stage of the API {id}")]
+    #[diagnostic(help("its stages: {there}; name one with --stage"))]
+    NoSuchStage {
+        /// As it was given.
+        url: String,
+        /// The API's id.
+        id: String,
+        /// The stages that it has.
+        there: String,
+    },
     /// It is an API, and none of HTTP requests.
     #[error("{id} is a {protocol} API, and the proxy serves REST and HTTP APIs")]
     #[diagnostic(help(
@@ -196,6 +207,15 @@ struct Found {
 /// # Errors
 /// [`InitError`] when no file was written.
 pub fn run(args: &InitArgs) -> Result<ExitCode, InitError> {
+    init(args).inspect_err(|error| {
+        if args.json {
+            // Who does not read it goes by the exit code.
+            let _ = output::json(&output::failure(error));
+        }
+    })
+}
+
+fn init(args: &InitArgs) -> Result<ExitCode, InitError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (found, mut notes) = runtime.block_on(find(args))?;
     runtime.shutdown_background();
@@ -215,7 +235,7 @@ pub fn run(args: &InitArgs) -> Result<ExitCode, InitError> {
         let routes: Vec<_> = found
             .rules
             .iter()
-            .map(|rule| json!({ "path": rule.path, "auth": file::auth_name(rule.auth) }))
+            .map(|rule| json!({ "path": rule.path, "methods": rule.methods, "auth": rule.auth.as_str() }))
             .collect();
         output::json(&json!({
             "file": if printed { None } else { Some(args.output.display().to_string()) },

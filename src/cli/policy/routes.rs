@@ -1,8 +1,8 @@
 //! What the configuration has signed: its rules, narrowed to what is lent out, as IAM's patterns. Pure.
 //!
-//! A rule says nothing of methods, so any is allowed, unless `allow` or `read_only` name them. Where the two overlap in
-//! part, the narrower path is taken. What an earlier rule takes whole is left out, and so is what `deny` denies whole;
-//! IAM could hold the rest of `deny` only by denying it to whoever has the policy, which is for them to decide.
+//! Any method is allowed, unless the rule, `allow` or `read_only` name some. Where two overlap in part, the narrower path
+//! is taken. What an earlier rule takes whole is left out, and so is what `deny` denies whole; IAM could hold the rest of
+//! `deny` only by denying it to whoever has the policy, which is for them to decide.
 //!
 //! A variable segment becomes `*`, which for IAM goes on behind the next slash: IAM has nothing narrower.
 
@@ -13,6 +13,12 @@ use crate::config::{LendRule, Stage, is_greedy};
 
 /// The methods that `read_only` lets pass.
 const READING: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
+
+/// All that API Gateway has, for REST and HTTP APIs (API reference: PutMethod; developer guide, "Routes for HTTP APIs").
+const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
+
+/// IAM's word for any method.
+const ANY: &str = "*";
 
 /// A path's segments, and whether more follow: at least one, unless there is no segment at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,8 +126,8 @@ pub(in crate::cli) fn of(stage: &Stage, notes: &mut Vec<String>) -> BTreeSet<Str
     let mut what = BTreeSet::new();
     for signed in signed(stage, notes) {
         for rule in &lent {
-            let Some(path) = Path::new(&rule.path).meet(&signed) else { continue };
-            for verb in verbs(&rule.methods, stage.read_only) {
+            let Some(path) = Path::new(&rule.path).meet(&signed.path) else { continue };
+            for verb in both(&signed.verbs, &verbs(&rule.methods, stage.read_only)) {
                 if !is_denied(&stage.deny, verb, &path) {
                     what.insert(format!("{verb}/{}", path.pattern()));
                 }
@@ -137,33 +143,62 @@ pub(in crate::cli) fn of(stage: &Stage, notes: &mut Vec<String>) -> BTreeSet<Str
     without_covered(what)
 }
 
-/// The paths that are signed, in the order of the rules.
-fn signed<'a>(stage: &'a Stage, notes: &mut Vec<String>) -> Vec<Path<'a>> {
-    let mut before: Vec<Path<'_>> = Vec::new();
+/// A path whose requests are signed, with these methods.
+struct Signed<'a> {
+    path: Path<'a>,
+    verbs: Vec<&'a str>,
+}
+
+/// What is signed, in the order of the rules.
+fn signed<'a>(stage: &'a Stage, notes: &mut Vec<String>) -> Vec<Signed<'a>> {
+    let mut before: Vec<(Path<'_>, &[String])> = Vec::new();
     let mut signed = Vec::new();
-    for route in &stage.routes {
-        let path = Path::new(&route.path);
-        if !before.iter().any(|earlier| earlier.covers(&path)) && route.auth.signs() {
-            signed.push(path.clone());
+    let named = stage.routes.iter().map(|route| (Path::new(&route.path), &route.methods[..], route.auth));
+    let otherwise = (Path::new("/*"), &[][..], stage.default_auth());
+    for (at, (path, methods, auth)) in named.chain([otherwise]).enumerate() {
+        let verbs = left(methods, before.iter().filter(|(earlier, _)| earlier.covers(&path)));
+        if auth.signs() && !verbs.is_empty() {
+            if at > 0 && at == stage.routes.len() && stage.allow.is_none() {
+                notes.push(format!(
+                    "stage {}: what no route names is signed too, so that the policy allows all of it; stage.allow narrows \
+                     that, or a last route {{ path = \"/*\", auth = \"none\" }}",
+                    stage.name
+                ));
+            }
+            signed.push(Signed { path: path.clone(), verbs });
         }
-        before.push(path);
-    }
-    if !before.iter().any(Path::is_everything) {
-        if !stage.routes.is_empty() && stage.allow.is_none() {
-            notes.push(format!(
-                "stage {}: what no route names is signed too, so that the policy allows all of it; stage.allow narrows that, \
-                 or a last route {{ path = \"/*\", auth = \"none\" }}",
-                stage.name
-            ));
-        }
-        signed.push(Path::new("/*"));
+        before.push((path, methods));
     }
     signed
 }
 
+/// The methods that a rule has left when these have taken theirs.
+fn left<'a, 'b>(
+    methods: &'a [String],
+    taken: impl Iterator<Item = &'b (Path<'b>, &'b [String])> + Clone,
+) -> Vec<&'a str> {
+    if taken.clone().any(|(_, methods)| methods.is_empty()) {
+        return Vec::new();
+    }
+    let is_taken = |verb: &str| taken.clone().any(|(_, methods)| methods.iter().any(|one| one == verb));
+    match methods {
+        [] if taken.clone().next().is_none() => vec![ANY],
+        [] => METHODS.into_iter().filter(|verb| !is_taken(verb)).collect(),
+        named => named.iter().map(String::as_str).filter(|verb| !is_taken(verb)).collect(),
+    }
+}
+
+/// The methods that are among these and among those.
+fn both<'a>(these: &[&'a str], those: &[&'a str]) -> Vec<&'a str> {
+    match (these, those) {
+        ([ANY], verbs) | (verbs, [ANY]) => verbs.to_vec(),
+        _ => these.iter().filter(|verb| those.contains(verb)).copied().collect(),
+    }
+}
+
 fn verbs(methods: &[String], read_only: bool) -> Vec<&str> {
     match (methods, read_only) {
-        ([], false) => vec!["*"],
+        ([], false) => vec![ANY],
         ([], true) => READING.to_vec(),
         (named, false) => named.iter().map(String::as_str).collect(),
         (named, true) => named.iter().map(String::as_str).filter(|one| READING.contains(one)).collect(),
@@ -245,6 +280,31 @@ mod tests {
                 &["GET/a/b"],
             ),
             ("route = [{ path = \"/*\", auth = \"none\" }]", &[]),
+            // By method.
+            (
+                "route = [{ path = \"/a\", methods = [\"POST\", \"PUT\"], auth = \"iam\" }, { path = \"/*\", auth = \"none\" }]",
+                &["POST/a", "PUT/a"],
+            ),
+            (
+                "route = [{ path = \"/a\", methods = [\"GET\", \"HEAD\"], auth = \"none\" }, { path = \"/a\", auth = \"iam\" }, { path = \"/*\", auth = \"none\" }]",
+                &["DELETE/a", "OPTIONS/a", "PATCH/a", "POST/a", "PUT/a"],
+            ),
+            (
+                "route = [{ path = \"/a/*\", methods = [\"GET\"], auth = \"none\" }, { path = \"/a/b\", methods = [\"GET\", \"POST\"], auth = \"iam\" }, { path = \"/*\", auth = \"none\" }]",
+                &["POST/a/b"],
+            ),
+            (
+                "route = [{ path = \"/a\", methods = [\"GET\", \"POST\"], auth = \"iam\" }, { path = \"/*\", auth = \"none\" }]\nallow = [\"GET|PUT /a\"]",
+                &["GET/a"],
+            ),
+            (
+                "route = [{ path = \"/a\", methods = [\"GET\", \"POST\"], auth = \"iam\" }, { path = \"/*\", auth = \"none\" }]\nread_only = true",
+                &["GET/a"],
+            ),
+            (
+                "route = [{ path = \"/*\", methods = [\"GET\", \"HEAD\", \"OPTIONS\", \"PATCH\"], auth = \"none\" }]",
+                &["DELETE/*", "POST/*", "PUT/*"],
+            ),
         ] {
             let text = format!(
                 "[[stage]]\nurl = \"https://abc123.execute-api.us-west-2.amazonaws.com/prod\"\n{more}\n"

@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::{Refusal, RequestError, Wanted};
-use crate::{diagnosis::Diagnosis, proxy::Came};
+use crate::{cli::output, diagnosis::Diagnosis, proxy::Came};
 
 /// Bytes of a refusal's body that the diagnosis reads: a gateway's are shorter.
 const MOST: usize = 64 << 10;
@@ -166,8 +166,7 @@ impl Written {
     /// There is no whole answer: as JSON that is told too, where the answer would have been.
     pub(super) fn failed(mut self, error: &RequestError) -> Result<(), RequestError> {
         if self.json && !matches!(error, RequestError::Write { .. } | RequestError::System(_)) {
-            let hint = miette::Diagnostic::help(error).map(|hint| hint.to_string());
-            self.write_document(&json!({ "error": { "message": error.to_string(), "hint": hint } }))?;
+            self.write_document(&output::failure(error))?;
             self.flush()?;
         }
         Ok(())
@@ -235,6 +234,22 @@ impl Written {
             }
             (Err(error), Out::Standard(_)) => Err(error.into()),
         }
+    }
+}
+
+/// Tells scripts of a failure before anything was sent: where the answer would have been, or on standard output where
+/// that cannot be written. People are told by the error itself.
+pub(super) fn untold(wanted: &Wanted, document: &Value) {
+    if !wanted.json {
+        return;
+    }
+    let told = Written::new(wanted).and_then(|mut written| {
+        written.write_document(document)?;
+        written.flush()
+    });
+    if told.is_err() {
+        // Who does not read it goes by the exit code.
+        let _ = output::json(document);
     }
 }
 

@@ -28,9 +28,13 @@ pub(super) use answer::{beginning, texts};
 pub use parse::Wanted;
 pub(super) use parse::with_args;
 
-use super::{asked::Unreadable, output::plain};
+use super::{
+    asked::Unreadable,
+    output::{self, plain},
+    stop::Stop,
+};
 use crate::{
-    config::Config,
+    config::{self, Config},
     credentials::Sources,
     diagnosis::{Api, Diagnosis, RouteAuth, Seen, diagnose},
     proxy::{self, Budget, Prepared, Refused, Shared, SharedError},
@@ -67,6 +71,13 @@ pub enum RequestError {
     #[error("the answer broke off after {0} bytes of its body")]
     #[diagnostic(help("what came is written, and is not the whole; ask again"))]
     Cut(u64),
+    /// A signal ended the command.
+    #[error("a signal ended it before the answer was whole")]
+    #[diagnostic(help("whether the stage has the request is not known"))]
+    Stopped {
+        /// The exit code of a program that this signal ended.
+        code: u8,
+    },
     /// The system gives no thread, runtime or output.
     #[error("the system refuses what the command needs")]
     System(#[from] io::Error),
@@ -77,68 +88,107 @@ pub enum RequestError {
 /// # Errors
 /// [`RequestError`] when there is no whole answer.
 pub fn run(config: Config, wanted: &Wanted) -> Result<ExitCode, RequestError> {
+    let done = attempt(config, wanted).unwrap_or_else(|error| {
+        answer::untold(wanted, &output::failure(&error));
+        Err(error)
+    });
+    match done {
+        Ok(status) if wanted.fail_with_body && status >= 400 => Ok(ExitCode::from(FAILED)),
+        Ok(_) => Ok(ExitCode::SUCCESS),
+        Err(error @ RequestError::Stopped { code }) => {
+            let _ = io::stderr().lock().write_all(format!("{error}\n").as_bytes());
+            Ok(ExitCode::from(code))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A wrong configuration, as JSON has it where that is asked for.
+pub fn mistakes(wrong: &config::Error, wanted: &Wanted) {
+    answer::untold(wanted, &output::mistakes(wrong));
+}
+
+/// An error within is one that scripts have been told of.
+fn attempt(config: Config, wanted: &Wanted) -> Result<Result<u16, RequestError>, RequestError> {
     let body = wanted.asked.body()?;
-    let line = Line::start(config)?;
-    let status = match wanted.repeat {
-        Some(times) => repeat::send(&line, wanted, &body, times)?,
-        None => once(&line, wanted, &body)?,
-    };
-    let failed = wanted.fail_with_body && status >= 400;
-    Ok(if failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+    let mut line = Line::start(config, wanted)?;
+    match wanted.repeat {
+        Some(times) => repeat::send(&mut line, wanted, &body, times),
+        None => once(&mut line, wanted, &body),
+    }
 }
 
 /// The proxy's chain, and what it needs.
-pub(super) struct Line {
-    pub(super) config: Arc<Config>,
-    pub(super) sources: Sources,
-    pub(super) shared: Rc<Shared>,
+struct Line {
+    shared: Rc<Shared>,
+    /// Kept: credentials are had from it.
+    _sources: Rc<Sources>,
     runtime: tokio::runtime::Runtime,
     local: LocalSet,
+    /// Signals, where something is to be told when they come. Otherwise they end the process as they always do, also
+    /// while whoever reads the answer does not.
+    stop: Option<Stop>,
 }
 
 impl Line {
     /// For requests of a person who has the configuration, and so is no caller that might not ask.
-    pub(super) fn start(mut config: Config) -> Result<Self, RequestError> {
+    fn start(mut config: Config, wanted: &Wanted) -> Result<Self, RequestError> {
         config.guard.token = None;
         for stage in &mut config.stages {
             stage.credentials.login_command = None;
         }
         let config = Arc::new(config);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let tells = wanted.json || wanted.repeat.is_some();
+        let stop = {
+            let _in_runtime = runtime.enter();
+            tells.then(Stop::new).transpose()?
+        };
         let signing = config.stages.iter().filter(|stage| stage.signs()).map(|stage| &stage.credentials);
         let sources =
             Sources::start(signing, config.stages.iter().filter_map(|stage| stage.api_key.as_ref()))?;
         let shared = Shared::new(&sources, &Budget::unprobed(&config)?, None);
-        let line = Self { config, sources, shared, runtime, local: LocalSet::new() };
-        line.wait(super::run::wait_for_keys(&line.config, &line.sources));
+        let sources = Rc::new(sources);
+        let local = LocalSet::new();
+        let mut line = Self { shared, _sources: Rc::clone(&sources), runtime, local, stop };
+        line.wait(super::run::wait_for_keys(&config, &sources))?;
         Ok(line)
     }
 
-    /// Waits, while connections to stages are kept.
-    pub(super) fn wait<T>(&self, what: impl Future<Output = T>) -> T {
-        self.local.block_on(&self.runtime, what)
+    /// Waits until that is done or a signal comes, while connections to stages are kept.
+    fn wait<T>(&mut self, what: impl Future<Output = T>) -> Result<T, RequestError> {
+        let Self { runtime, local, stop, .. } = self;
+        local.block_on(runtime, async {
+            let Some(stop) = stop else { return Ok(what.await) };
+            tokio::select! {
+                done = what => Ok(done),
+                code = stop.asked() => Err(RequestError::Stopped { code }),
+            }
+        })
     }
 }
 
-fn once(line: &Line, wanted: &Wanted, body: &Bytes) -> Result<u16, RequestError> {
+fn once(line: &mut Line, wanted: &Wanted, body: &Bytes) -> Result<Result<u16, RequestError>, RequestError> {
     let mut written = answer::Written::new(wanted)?;
-    let request = wanted.asked.request(body.clone());
-    let sent = proxy::send(&line.shared, request, async |came| written.take(came).await);
-    let sent = line.wait(sent).map_err(|error| RequestError::NotHttp(error.to_string()));
+    let (shared, request) = (Rc::clone(&line.shared), wanted.asked.request(body.clone()));
+    let sent = line.wait(proxy::send(&shared, request, async |came| written.take(came).await));
+    let sent = sent.and_then(|sent| sent.map_err(|error| RequestError::NotHttp(error.to_string())));
     if let Err(error) = sent.and_then(|taken| taken) {
-        written.failed(&error)?;
-        return Err(error);
+        return Ok(written.failed(&error).and(Err(error)));
     }
     let diagnosis = written.refusal().and_then(|seen| {
-        let again = proxy::prepare(&line.shared, wanted.asked.request(body.clone()), None);
-        diagnosed(&seen, &line.wait(again).ok()?)
+        let again = proxy::prepare(&shared, wanted.asked.request(body.clone()), None);
+        diagnosed(&seen, &line.wait(again).ok()?.ok()?)
     });
-    let status = written.end(diagnosis.as_ref())?;
+    let status = match written.end(diagnosis.as_ref()) {
+        Ok(status) => status,
+        Err(error) => return Ok(Err(error)),
+    };
     if let Some(diagnosis) = diagnosis {
         // Beside the answer, which a program may read.
         let _ = io::stderr().lock().write_all(told(&diagnosis).as_bytes());
     }
-    Ok(status)
+    Ok(Ok(status))
 }
 
 /// A diagnosis for a terminal: it holds words of the answer.
@@ -175,10 +225,10 @@ pub(super) fn diagnosed(refusal: &Refusal<'_>, prepared: &Prepared) -> Option<Di
         method: signed.method.as_str(),
         path: signed.target.split('?').next().unwrap_or_default(),
         route_auth: Some(match signed.auth {
-            crate::config::Auth::None => RouteAuth::None,
-            crate::config::Auth::ApiKey => RouteAuth::ApiKey,
-            crate::config::Auth::Iam => RouteAuth::Iam,
-            crate::config::Auth::IamAndApiKey => RouteAuth::IamAndApiKey,
+            config::Auth::None => RouteAuth::None,
+            config::Auth::ApiKey => RouteAuth::ApiKey,
+            config::Auth::Iam => RouteAuth::Iam,
+            config::Auth::IamAndApiKey => RouteAuth::IamAndApiKey,
         }),
         key_sent: signed.headers.contains_key("x-api-key"),
         signed: signed.signing.is_some(),

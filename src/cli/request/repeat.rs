@@ -3,8 +3,8 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    io::{self, Write as _},
     num::NonZeroU32,
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -12,7 +12,10 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::{Line, RequestError, Wanted, answer::beginning};
-use crate::proxy::{self, Came};
+use crate::{
+    cli::output,
+    proxy::{self, Came},
+};
 
 /// What is told of all of them. Times are microseconds, from the sending to the answer's last byte, signing included.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
@@ -51,23 +54,29 @@ impl Micros {
 }
 
 /// Sends them, and gives the worst status. Those that were refused or cut count as none; they are an error when there
-/// was nothing else.
+/// was nothing else. A signal ends it, and what came until then is told.
 pub(super) fn send(
-    line: &Line,
+    line: &mut Line,
     wanted: &Wanted,
     body: &Bytes,
     times: NonZeroU32,
-) -> Result<u16, RequestError> {
+) -> Result<Result<u16, RequestError>, RequestError> {
     let (mut tally, mut took) = (Tally::default(), Vec::new());
     let mut last = None;
+    let shared = Rc::clone(&line.shared);
     for _ in 0..times.get() {
         let began = Instant::now();
         let come = async |came| match came {
             Came::Refused(refused) => Err(RequestError::Refused(refused)),
             Came::Answer(answer) => beginning(answer).await.map_err(|_| RequestError::Cut(0)),
         };
-        let sent = proxy::send(&line.shared, wanted.asked.request(body.clone()), come);
-        let came = line.wait(sent).map_err(|error| RequestError::NotHttp(error.to_string()))?;
+        let came = match line.wait(proxy::send(&shared, wanted.asked.request(body.clone()), come)) {
+            Ok(came) => came.map_err(|error| RequestError::NotHttp(error.to_string()))?,
+            Err(stopped) => {
+                last = Some(stopped);
+                break;
+            }
+        };
         tally.sent += 1;
         match came {
             Ok(answer) => {
@@ -86,17 +95,9 @@ pub(super) fn send(
         }
     }
     tally.micros = Micros::of(took);
-    let text = if wanted.json {
-        serde_json::to_string_pretty(&tally).map_err(io::Error::from)? + "\n"
-    } else {
-        tally.text()
-    };
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
-        _ => {}
-    }
-    last.map_or_else(|| Ok(tally.statuses.keys().next_back().copied().unwrap_or_default()), Err)
+    let printed = if wanted.json { output::json(&tally) } else { output::print(&tally.text()) };
+    let worst = tally.statuses.keys().next_back().copied().unwrap_or_default();
+    Ok(printed.map_err(RequestError::from).and_then(|()| last.map_or(Ok(worst), Err)))
 }
 
 impl Tally {

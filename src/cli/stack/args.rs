@@ -21,7 +21,7 @@ pub enum Action {
     #[command(
         display_order = 0,
         after_help = "Examples:\n  countersign stack deploy\n  countersign stack deploy --name orders --template \
-                      orders.yaml --parameter Level=info --region us-west-2"
+                      orders.yaml --parameter Level=info"
     )]
     Deploy(DeployArgs),
 

@@ -15,6 +15,7 @@ use crate::{
         cloudformation::{self, Stack, Template},
     },
     cli::output::plain,
+    curl,
     telemetry::RequestId,
 };
 
@@ -60,7 +61,8 @@ pub(super) async fn run(args: &DeployArgs) -> Result<(), StackError> {
         render::deployed(args, stack, &region, changed)?;
         let has_stage = stack.outputs.iter().any(|output| output.value.contains(".execute-api."));
         if has_stage && !args.json {
-            say(&format!("next: countersign init --stack {}", args.name))?;
+            let name = curl::word(args.name.as_bytes());
+            say(&format!("next: countersign init --stack {name}{}", args.account.again()))?;
         }
         return Ok(());
     }

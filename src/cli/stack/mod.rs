@@ -149,7 +149,11 @@ pub fn run(args: &StackArgs) -> Result<ExitCode, StackError> {
     runtime.shutdown_background();
     match done {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(StackError::Stopped { said, code }) => {
+        Err(error @ StackError::Stopped { .. }) => {
+            if json {
+                let _ = render::error(&error);
+            }
+            let StackError::Stopped { said, code } = error else { unreachable!("it was matched") };
             progress::say(&said)?;
             Ok(ExitCode::from(code))
         }

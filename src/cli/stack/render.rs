@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _};
 
 use miette::Diagnostic as _;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{DeleteArgs, DeployArgs, OutputsArgs, StackError};
 use crate::{
@@ -129,16 +129,16 @@ pub(super) fn failed(name: &str, status: &str, failures: &[Event], region: &str)
 
 /// What scripts are told of any other failure.
 pub(super) fn error(error: &StackError) -> io::Result<()> {
-    output::json(&json!({ "error": told(error) }))
-}
-
-fn told(error: &StackError) -> Value {
-    let help = error.help().map(|hint| hint.to_string());
-    let hint = match error {
-        StackError::Lost { said, .. } => Some(format!("{}\n{}", help.unwrap_or_default(), said.trim())),
-        _ => help,
-    };
-    json!({ "message": error.to_string(), "hint": hint })
+    let mut document = output::failure(error);
+    match error {
+        StackError::Lost { said, .. } => {
+            let help = error.help().map(|hint| hint.to_string()).unwrap_or_default();
+            document["error"]["hint"] = format!("{help}\n{}", said.trim()).into();
+        }
+        StackError::Stopped { said, .. } => document["error"]["message"] = said.trim().into(),
+        _ => {}
+    }
+    output::json(&document)
 }
 
 /// Where AWS's console shows it; an emulator has none.

@@ -11,7 +11,7 @@ use crate::{
         error::{Kind, Mistake},
         resolve::Resolver,
         settings::{RouteLayer, StageSettings},
-        values::{CommandLine, wrong_pattern},
+        values::{CommandLine, MethodName, wrong_pattern},
     },
     secret::Secret,
 };
@@ -83,6 +83,11 @@ impl Resolver<'_> {
             {
                 self.report_in(Kind::Value, at, &name("path"), mistake);
             }
+            if route.methods.as_ref().is_some_and(Vec::is_empty) {
+                let mistake =
+                    Mistake::new("the rule is for no method").fix("leave methods out: then it is for any");
+                self.report_in(Kind::Value, at, &name("methods"), mistake);
+            }
             let Some(auth) = route.auth else { continue };
             if auth.keyed() && !has_api_key {
                 let mistake = Mistake::new("this route gets the API key, and the stage has none")
@@ -90,7 +95,8 @@ impl Resolver<'_> {
                 self.report_in(Kind::Conflict, at, &name("auth"), mistake);
             }
             if let Some(path) = route.path.clone() {
-                routes.push(Route { path, auth });
+                let methods = route.methods.iter().flatten().map(|MethodName(name)| name.clone()).collect();
+                routes.push(Route { path, methods, auth });
             }
         }
         routes

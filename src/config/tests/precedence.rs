@@ -118,7 +118,7 @@ fn rows() -> Vec<Row> {
         row!("stage.rate_limit.rate", "5/s", "120/m", r#""3600/h""#, WITH_REGION, |c| format!("{:?}", c.stages[0].rate_limit.map(|l| (l.requests, l.per, l.burst, l.wait))), "Some((5, 1s, 5, 1s))"),
         row!("stage.rate_limit.burst", "1", "2", "3", WITH_RATE, |c| c.stages[0].rate_limit.map(|l| l.burst.to_string()).unwrap_or_default(), "1"),
         row!("stage.rate_limit.wait", "0s", "2s", r#""3s""#, WITH_RATE, |c| format!("{:?}", c.stages[0].rate_limit.map(|l| l.wait)), "Some(0ns)"),
-        row!("stage.route", "/a=none,/=b=iam", "/b=iam", r#"[{ path = "/c", auth = "none" }]"#, WITH_REGION, |c| format!("{:?}", c.stages[0].routes), r#"[Route { path: "/a", auth: None }, Route { path: "/=b", auth: Iam }]"#),
+        row!("stage.route", "GET|PUT /a=none,/=b=iam", "* /b=iam", r#"[{ path = "/c", methods = ["GET"], auth = "none" }]"#, WITH_REGION, |c| format!("{:?}", c.stages[0].routes), r#"[Route { path: "/a", methods: ["GET", "PUT"], auth: None }, Route { path: "/=b", methods: [], auth: Iam }]"#),
     ]
 }
 

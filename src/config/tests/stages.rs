@@ -282,6 +282,10 @@ fn what_does_not_go_together() {
         ("route = [{ auth = \"iam\" }]", "the rule has no path"),
         ("route = [{ path = \"/x\" }]", "the rule has no auth"),
         ("route = [{ path = \"x\", auth = \"iam\" }]", "does not start with /"),
+        ("route = [{ path = \"/x\", methods = [], auth = \"iam\" }]", "for no method"),
+        ("route = [{ path = \"/x\", methods = [\"get\"], auth = \"iam\" }]", "case-sensitive"),
+        ("route = [{ path = \"/x\", methods = \"GET\", auth = \"iam\" }]", "invalid type"),
+        ("route = [{ path = \"/x\", method = [\"GET\"], auth = \"iam\" }]", "did you mean methods?"),
         ("route = [{ path = \"/a//b\", auth = \"iam\" }]", "empty segment"),
         ("route = [{ path = \"/x?y\", auth = \"iam\" }]", "characters"),
         ("route = [{ path = \"/x\", auth = \"iam+api-key\" }]", "the stage has none"),
@@ -322,7 +326,7 @@ fn the_file_is_found_or_named() {
 
 #[test]
 fn a_stage_signs_unless_its_rules_leave_no_path_that_does() {
-    let rule = |path: &str, auth| Route { path: path.to_owned(), auth };
+    let rule = |path: &str, auth| Route { path: path.to_owned(), methods: Vec::new(), auth };
     for everything in ["/*", "/**", "/{proxy+}", "/{any+}", "//*"] {
         assert!(!signs(&[rule(everything, Auth::ApiKey)]), "{everything}");
         assert!(signs(&[rule("/a", Auth::Iam), rule(everything, Auth::None)]), "{everything}");
@@ -331,4 +335,8 @@ fn a_stage_signs_unless_its_rules_leave_no_path_that_does() {
     for part in ["/", "/a/*", "/*/a", "/{id}", "/{id}/{proxy+}"] {
         assert!(signs(&[rule(part, Auth::None)]), "{part}");
     }
+    // Another method meets no rule.
+    let reading = Route { methods: vec!["GET".to_owned()], ..rule("/*", Auth::None) };
+    assert!(signs(std::slice::from_ref(&reading)));
+    assert!(!signs(&[reading, rule("/*", Auth::None)]));
 }

@@ -29,7 +29,8 @@ pub use name::{CommandLine, HealthPath, Mount, Region, SignedHeader};
 pub(super) use name::{decoded_segments, is_dot_segment, is_path};
 pub use origin::AllowedOrigin;
 pub use rate::{Rate, TurnWait};
-pub(super) use rule::{is_ambiguous, wrong_pattern};
+pub use rule::MethodName;
+pub(super) use rule::{is_ambiguous, methods_before, wrong_pattern};
 pub use share::Share;
 pub use tags::SessionTags;
 
@@ -119,6 +120,7 @@ written!(
     HealthPath,
     HostPort,
     Lifetime,
+    MethodName,
     Mount,
     OtlpEndpoint,
     Rate,

@@ -1,4 +1,4 @@
-//! What may be called: `GET|HEAD /orders/*`, a rule of `stage.allow` or `stage.deny`; and the paths of rules.
+//! What may be called: `GET|HEAD /orders/*`, a rule of `stage.allow` or `stage.deny`; the methods and paths of rules.
 
 use std::{fmt, str::FromStr};
 
@@ -27,30 +27,60 @@ impl FromStr for LendRule {
         if let Some(mistake) = wrong_pattern(path) {
             return Err(mistake);
         }
-        if methods == "*" {
-            return Ok(Self { methods: Vec::new(), path: path.to_owned() });
+        let methods = methods_before(methods, path).map_err(|mistake| Mistake {
+            what: format!("{text:?} is not a rule: {}", mistake.what),
+            ..mistake
+        })?;
+        Ok(Self {
+            methods: methods.into_iter().map(|MethodName(name)| name).collect(),
+            path: path.to_owned(),
+        })
+    }
+}
+
+/// `GET|HEAD`, as it stands before a path; `*` is none, which is every one.
+pub(in crate::config) fn methods_before(text: &str, path: &str) -> Result<Vec<MethodName>, Mistake> {
+    if text == "*" {
+        return Ok(Vec::new());
+    }
+    if text.contains(',') {
+        let fix = format!("write \"{} {path}\"", text.replace(',', "|"));
+        return Err(Mistake::new("methods stand with | between them").fix(fix));
+    }
+    let each = text.split('|').map(|method| match method {
+        "*" => Err(Mistake::new("* is every method, so it stands alone").fix(format!("write \"* {path}\""))),
+        name => name.parse(),
+    });
+    each.collect()
+}
+
+/// A method that can reach a stage, as it is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MethodName(pub String);
+
+impl FromStr for MethodName {
+    type Err = Mistake;
+
+    fn from_str(text: &str) -> Result<Self, Mistake> {
+        if Method::from_bytes(text.as_bytes()).is_err() {
+            return Err(Mistake::new(format!("{text:?} is not a method")).fix("write it as GET or POST"));
         }
-        if methods.contains(',') {
-            let fix = format!("write \"{} {path}\"", methods.replace(',', "|"));
-            return Err(wrong("methods stand with | between them").fix(fix));
+        if text.bytes().any(|byte| byte.is_ascii_lowercase()) {
+            let fix = format!("write {}", text.to_ascii_uppercase());
+            return Err(Mistake::new(format!("methods are case-sensitive, and {text} is none")).fix(fix));
         }
-        let methods: Vec<String> = methods.split('|').map(str::to_owned).collect();
-        for method in &methods {
-            if method == "*" {
-                return Err(wrong("* is every method, so it stands alone").fix(format!("write \"* {path}\"")));
-            }
-            if Method::from_bytes(method.as_bytes()).is_err() {
-                return Err(wrong(&format!("{method:?} is not a method")).fix("write it as GET or POST"));
-            }
-            if method.bytes().any(|byte| byte.is_ascii_lowercase()) {
-                let fix = format!("write {}", method.to_ascii_uppercase());
-                return Err(wrong(&format!("methods are case-sensitive, and {method} is none")).fix(fix));
-            }
-            if matches!(method.as_str(), "CONNECT" | "TRACE") {
-                return Err(wrong(&format!("{method} is never passed on")).fix("leave it out"));
-            }
+        if matches!(text, "CONNECT" | "TRACE") {
+            return Err(Mistake::new(format!("{text} is never passed on")).fix("leave it out"));
         }
-        Ok(Self { methods, path: path.to_owned() })
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Written for MethodName {
+    const EXPECTED: &'static str = "a method such as \"GET\"";
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "examples": ["GET", "POST"] })
     }
 }
 

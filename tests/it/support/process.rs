@@ -174,6 +174,7 @@ pub struct Launch {
 }
 
 /// A program that ended.
+#[derive(Clone)]
 pub struct Ended {
     /// Its exit code; `None` when a signal ended it.
     pub code: Option<i32>,
@@ -246,12 +247,17 @@ impl Launch {
 
     /// Another command with these arguments, in the same environment and with the same settings as `run` would have.
     pub fn instead(&self, name: &str, arguments: &[&str]) -> Ended {
+        self.instead_of(name, arguments).end()
+    }
+
+    /// The same while it runs.
+    pub fn instead_of(&self, name: &str, arguments: &[&str]) -> Running {
         let run = self.command();
         let mut command = Command::new(run.get_program());
         command.arg(name).args(arguments).args(run.get_args().skip(1)).stdin(Stdio::null()).env_clear();
         command.current_dir(self.home.path());
         command.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        Running::spawn(&mut command).end()
+        Running::spawn(&mut command)
     }
 
     /// HOME, and the directory it is started in.

@@ -146,7 +146,7 @@ function routes(stage) {
     h("h4", {}, "Routes"),
     h("table", { class: "small-table" }, h("caption", { class: "unseen" }, "Routes, first match wins"),
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Path"), h("th", { scope: "col" }, "What is added"))),
-      h("tbody", {}, stage.auth.map((rule) => h("tr", {}, h("td", {}, h("code", {}, line(rule.path))), h("td", {}, line(rule.auth)))))),
+      h("tbody", {}, stage.auth.map((rule) => h("tr", {}, h("td", {}, h("code", {}, line([rule.methods.join("|"), rule.path].filter(Boolean).join(" ")))), h("td", {}, line(rule.auth)))))),
   ];
 }
 

@@ -98,7 +98,7 @@
  * @property {string} region
  * @property {string} service
  * @property {boolean} [read_only]
- * @property {{path: string, auth: string}[]} auth
+ * @property {{path: string, methods: string[], auth: string}[]} auth
  * @property {CredentialState|null} credentials
  * @property {{source: string, present: boolean, problem: string|null}|null} api_key
  * @property {number} clock_offset_seconds
