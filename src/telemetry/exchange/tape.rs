@@ -302,7 +302,7 @@ impl Tape {
     }
 }
 
-/// The bytes of a tape, which are overwritten, and their buffer used again.
+/// The bytes of a tape. Their buffer is used again, and so written over; one that is given back is wiped before.
 pub(super) struct TapeBytes(Vec<u8>);
 
 impl TapeBytes {
@@ -322,16 +322,22 @@ impl std::ops::Deref for TapeBytes {
 
 impl Drop for TapeBytes {
     fn drop(&mut self) {
-        self.0.fill(0);
-        std::hint::black_box(&self.0);
-        self.0.clear();
         if (1..=SPARE_BYTES).contains(&self.0.capacity()) {
-            SPARES.with_borrow_mut(|spares| {
-                if spares.len() < SPARE {
+            let is_kept = SPARES.try_with(|spares| {
+                let mut spares = spares.borrow_mut();
+                let has_room = spares.len() < SPARE;
+                if has_room {
+                    self.0.clear();
                     spares.push(std::mem::take(&mut self.0));
                 }
+                has_room
             });
+            if is_kept == Ok(true) {
+                return;
+            }
         }
+        self.0.fill(0);
+        std::hint::black_box(&self.0);
     }
 }
 
