@@ -14,6 +14,7 @@ pub mod origin;
 pub mod process;
 pub mod python;
 pub mod scene;
+pub mod sts;
 pub mod wire;
 
 use std::{
