@@ -54,6 +54,12 @@ impl Callers {
 }
 
 impl Sources {
+    /// The same as [`Self::caller`] has said before; nobody is asked.
+    #[must_use]
+    pub fn known_caller(&self, access_key_id: &str) -> Option<Arc<str>> {
+        self.callers.known(access_key_id, Instant::now()).flatten()
+    }
+
     /// The ARN of whoever signs with the key `access_key_id` of this source: `arn:aws:iam::111122223333:user/ann`.
     ///
     /// STS is asked with the credentials that are held, from the thread that asks for credentials, and no source is asked

@@ -18,7 +18,7 @@ fn scene() -> Scene {
 }
 
 /// Every path of the API with a method that it has.
-const API: [(&str, &str); 13] = [
+const API: [(&str, &str); 14] = [
     ("GET", "/api/exchanges"),
     ("DELETE", "/api/exchanges"),
     ("GET", "/api/exchanges/0123456789abcdef"),
@@ -32,6 +32,7 @@ const API: [(&str, &str); 13] = [
     ("GET", "/api/state"),
     ("POST", "/api/login"),
     ("POST", "/api/ticket"),
+    ("POST", "/api/identity"),
 ];
 
 fn exchange(address: SocketAddr, ask: &Ask) -> Answer {

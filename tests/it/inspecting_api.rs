@@ -483,18 +483,21 @@ fn shell(command: &str, variables: &[(&str, &str)]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Method, target, a header's value and a body, of which a shell, or curl, would make something else.
+const BREAKING: [(&str, &str, &str, Option<&str>); 5] = [
+    ("GET", "/a?b='c'&d=$(e)&f=[1-2]", "`g` \"h\" $i \\", None),
+    ("POST", "/a", "plain", Some("{\"a\": \"it's\"}\n")),
+    ("PUT", "/a", "plain", Some("@/etc/passwd")),
+    ("PUT", "/%27%3Btouch%20x%0Aid", "\t tab", Some("\u{1b}[0m\0\r\n'; id; '")),
+    ("DELETE", "/a", ";", None),
+];
+
 #[test]
 fn a_copied_command_sends_the_request_and_holds_no_secret() {
     python::prepared();
     let top = format!("{TOP}\nguard.token.value = \"caller-token-0123456789\"");
     let (scene, inspector) = open(setup().top(&top));
-    for (method, target, value, body) in [
-        ("GET", "/a?b='c'&d=$(e)&f=[1-2]", "`g` \"h\" $i \\", None),
-        ("POST", "/a", "plain", Some("{\"a\": \"it's\"}\n")),
-        ("PUT", "/a", "plain", Some("@/etc/passwd")),
-        ("PUT", "/%27%3Btouch%20x", "\t tab", Some("\u{1b}[0m\0\r\n")),
-        ("DELETE", "/a", ";", None),
-    ] {
+    for (method, target, value, body) in BREAKING {
         let mut ask = Ask::new(method, target)
             .header("x-own", value)
             .header("x-countersign-token", "caller-token-0123456789")
@@ -553,6 +556,29 @@ fn a_signed_command_works_past_the_proxy_and_nothing_was_sent_for_it() {
     let answer = inspector.post(&path, &json!({ "confirmed": true }));
     assert_eq!(code(&answer), (409, Some("not-signed")));
     assert!(answer.text().contains("stage.deny"), "{}", answer.text());
+}
+
+#[test]
+fn nothing_breaks_out_of_a_signed_command() {
+    python::prepared();
+    let (scene, inspector) = open(setup().api_key().session());
+    for (method, target, value, body) in BREAKING {
+        let ask = Ask::new(method, target).header("x-own", value);
+        let first = scene.sent(Via::Http1, &body.into_iter().fold(ask, Ask::body));
+        let id = first.head.one("x-request-id").unwrap();
+        wait_for(&inspector, |summary| summary["id"] == id);
+        let path = format!("/api/exchanges/{id}/signed-curl");
+        let copied = inspector.post(&path, &json!({ "confirmed": true })).json();
+        let command = copied["command"].as_str().unwrap();
+        assert_eq!(shell(command, &[]), "ok", "{command}");
+        let second = scene.origin.next();
+        assert_signed(&second);
+        assert_eq!(
+            (second.method(), second.target(), &second.body, second.head.all("x-own")),
+            (first.method(), first.target(), &first.body, first.head.all("x-own")),
+            "{command}"
+        );
+    }
 }
 
 /// Python's reader of archives: what it found.
@@ -816,6 +842,10 @@ fn sts_is_asked_once_who_was_denied_when_somebody_wants_to_know() {
     assert_eq!(crate::support::scene::access_key(&asked[0]), ACCESS_KEY);
     assert_eq!(asked[0].head.one("x-amz-security-token"), Some(TOKEN));
 
+    // The panel of stages knows it now.
+    let identity = || inspector.get("/api/state")["stages"][0]["credentials"]["identity"].clone();
+    assert_eq!(identity(), "arn:aws:iam::111122223333:user/ann");
+
     // What needs no answer of STS asks for none.
     let plain = setup().variable("AWS_ENDPOINT_URL_STS", &endpoint).start(mismatching);
     let inspector = Inspector::open(&plain.proxy);
@@ -823,6 +853,34 @@ fn sts_is_asked_once_who_was_denied_when_somebody_wants_to_know() {
     let summary = wait_for(&inspector, |_| true);
     assert_eq!(detail(&inspector, &summary)["diagnosis"]["rule"], "unknown-route");
     assert_eq!(sts.take().len(), 0);
+}
+
+#[test]
+fn whose_the_credentials_are_is_asked_by_hand() {
+    let sts = sts("arn:aws:sts::111122223333:assumed-role/orders/me");
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let none = "[[stage]]\nname = \"open\"\nmount = \"/open\"\nprofile = \"none\"\n\
+                url = \"https://abc123.execute-api.us-west-2.amazonaws.com/prod\"\n{dial}";
+    for (address, arn) in
+        [(sts.address(), Some("arn:aws:sts::111122223333:assumed-role/orders/me")), (nobody, None)]
+    {
+        let setup = setup().stage_more(none).variable("AWS_ENDPOINT_URL_STS", &format!("http://{address}"));
+        let (scene, inspector) = open(setup);
+        scene.proxy.process().find(|line| line.contains("credentials are ready").then_some(()));
+        let ask = |stage: &str| inspector.post("/api/identity", &json!({ "stage": stage }));
+        let known = || inspector.get("/api/state")["stages"][0]["credentials"]["identity"].clone();
+        assert_eq!((known(), sts.take().len()), (Value::Null, 0), "nobody was asked");
+        let answer = ask("abc123");
+        match arn {
+            Some(arn) => assert_eq!((answer.status, answer.json()), (200, json!({ "arn": arn }))),
+            None => assert_eq!(code(&answer), (502, Some("identity-unknown"))),
+        }
+        assert_eq!(known(), arn.map_or(Value::Null, Value::from));
+        assert_eq!(ask("abc123").status, answer.status);
+        assert_eq!(sts.take().len(), usize::from(arn.is_some()), "once");
+        assert_eq!(code(&ask("nothing")), (404, Some("not-found")));
+        assert_eq!(code(&ask("open")), (409, Some("no-credentials")));
+    }
 }
 
 #[test]

@@ -235,10 +235,15 @@ impl Inspector {
             },
             (_, ["ticket"]) => wrong_method("POST"),
             (&Method::POST, ["login"]) => match read(body).await {
-                Ok(act::Login { stage }) => self.log_in(&stage, local),
+                Ok(act::OfStage { stage }) => self.log_in(&stage, local),
                 Err(refused) => refused,
             },
             (_, ["login"]) => wrong_method("POST"),
+            (&Method::POST, ["identity"]) => match read(body).await {
+                Ok(act::OfStage { stage }) => self.identify(&stage).await,
+                Err(refused) => refused,
+            },
+            (_, ["identity"]) => wrong_method("POST"),
             _ => no_such("The inspector's API has no such path."),
         }
     }

@@ -1,7 +1,7 @@
 // The panel of stages: identity, source and time left with the refresh history, API key, the gateway's clock, routes, and
 // the button that logs in.
 
-import { ApiError, login } from "./api.js";
+import { ApiError, identify, login, state as fetchState } from "./api.js";
 import { byId, h, icon, toast } from "./dom.js";
 import { clock, left, line, when } from "./format.js";
 
@@ -102,11 +102,23 @@ export class Stages {
     const seconds = credentials.seconds_left;
     return [
       fact("Credentials", [line(credentials.source), credentials.access_key ? h("code", {}, line(credentials.access_key)) : null]),
-      credentials.identity ? fact("Identity", h("code", {}, line(credentials.identity))) : null,
+      credentials.access_key ? fact("Identity", credentials.identity
+        ? h("code", { class: "arn" }, line(credentials.identity))
+        : h("button", { type: "button", class: "small", title: "sts:GetCallerIdentity, with the credentials that are held", "data-stage": `${stage.name} identity`, on: { click: () => this.identify(stage.name) } }, "Ask STS")) : null,
       fact("Time left", seconds === null || seconds === undefined
         ? h("span", { class: "quiet-text" }, credentials.access_key ? "no end is known" : "–")
         : [h("span", { class: "time-left", "data-left": seconds }), credentials.expires ? h("span", { class: "quiet-text" }, ` until ${when(credentials.expires)}`) : null]),
     ];
+  }
+
+  /** @param {string} name */
+  async identify(name) {
+    try {
+      await identify(name);
+      this.take(await fetchState());
+    } catch (error) {
+      failed(error);
+    }
   }
 
   /** @param {StageState} stage */
@@ -114,8 +126,8 @@ export class Stages {
     const credentials = stage.credentials;
     const problem = credentials?.problem;
     return [
-      problem ? h("div", { class: "trouble", role: "note" }, h("p", {}, icon("alert"), h("b", {}, line(problem.message))), problem.hint ? h("p", {}, line(problem.hint)) : null) : null,
-      stage.api_key?.problem ? h("div", { class: "trouble", role: "note" }, h("p", {}, icon("alert"), h("b", {}, line(stage.api_key.problem)))) : null,
+      trouble(problem),
+      trouble(stage.api_key?.problem),
       credentials?.login ? h("button", { type: "button", class: problem ? "primary" : "", "data-stage": stage.name, on: { click: () => start(stage.name) } }, icon("lock"), h("span", {}, "Log in")) : null,
     ];
   }
@@ -127,9 +139,16 @@ async function start(name) {
     await login(name);
     toast("The login command was started; it may open a browser window");
   } catch (error) {
-    toast(error instanceof ApiError ? error.message : String(error), "failed");
+    failed(error);
   }
 }
+
+/** @param {unknown} error */
+const failed = (error) => toast(error instanceof ApiError ? error.message : String(error), "failed");
+
+/** @param {{message: string, hint: string}|null} [problem] */
+const trouble = (problem) =>
+  problem ? h("div", { class: "trouble", role: "note" }, h("p", {}, icon("alert"), h("b", {}, line(problem.message))), problem.hint ? h("p", {}, line(problem.hint)) : null) : null;
 
 /** @param {string} name @param {any} value */
 const fact = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
