@@ -233,6 +233,22 @@ fn the_panel_tells_what_stages_live_on_and_has_somebody_log_in() {
     assert_eq!(sts.take().len(), 1);
 }
 
+#[test]
+fn a_denial_is_shown_with_who_was_denied_and_the_policy() {
+    let sts = sts("arn:aws:iam::111122223333:user/ann");
+    let scene = setup()
+        .variable("AWS_ENDPOINT_URL_STS", &format!("http://{}", sts.address()))
+        .start(|_, reply| {
+            let said = "User: arn:aws:iam::********3333:user/ann is not authorized to perform: execute-api:Invoke on \
+                        resource: arn:aws:execute-api:us-west-2:********3333:abc123/prod/GET/orders/42 with an explicit \
+                        deny in an identity-based policy";
+            let kind = [("x-amzn-errortype", "AccessDeniedException"), ("content-type", JSON)];
+            reply.send(answer("403 Forbidden", &kind, json!({ "Message": said }).to_string()))?;
+            Ok(Then::Keep)
+        });
+    ends(inspect(&scene, "denied.mjs", false));
+}
+
 /// A gateway whose clock is ten minutes ahead, and which takes what is signed by that.
 fn skewed(request: &Request, reply: &mut Reply<'_>) -> io::Result<Then> {
     let stamp = |ahead: u64| {
@@ -257,8 +273,10 @@ fn nothing_bars_the_page_to_those_who_do_not_see_or_point() {
         "Version": 1, "AccessKeyId": ACCESS_KEY, "SecretAccessKey": SECRET, "SessionToken": TOKEN,
         "Expiration": end.to_string(),
     });
+    let sts = sts("arn:aws:sts::111122223333:assumed-role/orders-dev/ada");
     let scene = setup()
         .without_keys()
+        .variable("AWS_ENDPOINT_URL_STS", &format!("http://{}", sts.address()))
         .stage_more("name = \"orders\"\nprofile = \"dev\"\nroute = [{ path = \"/health\", auth = \"none\" }]")
         .file(".aws/config", "[profile dev]\ncredential_process = cat printed.json\n")
         .file("printed.json", &printed.to_string())
