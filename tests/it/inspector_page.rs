@@ -90,11 +90,10 @@ fn serve(request: &Request, reply: &mut Reply<'_>, changes: bool) -> io::Result<
     Ok(Then::Keep)
 }
 
+const TOP: &str = "admin = \"127.0.0.1:0\"\ninspector.bodies = true\ninspector.from_start = true";
+
 fn setup() -> Setup {
-    Setup::new()
-        .top("admin = \"127.0.0.1:0\"\ninspector.bodies = true\ninspector.from_start = true")
-        .session()
-        .api_key()
+    Setup::new().top(TOP).session().api_key()
 }
 
 /// The scenario, on its page.
@@ -236,7 +235,10 @@ fn the_panel_tells_what_stages_live_on_and_has_somebody_log_in() {
 #[test]
 fn a_denial_is_shown_with_who_was_denied_and_the_policy() {
     let sts = sts("arn:aws:iam::111122223333:user/ann");
-    let scene = setup()
+    let scene = Setup::new()
+        .top(TOP)
+        .session()
+        .stage("api_key.file = \"key.txt\"\nroute = [{ path = \"/*\", auth = \"iam\" }]")
         .variable("AWS_ENDPOINT_URL_STS", &format!("http://{}", sts.address()))
         .start(|_, reply| {
             let said = "User: arn:aws:iam::********3333:user/ann is not authorized to perform: execute-api:Invoke on \
@@ -246,7 +248,10 @@ fn a_denial_is_shown_with_who_was_denied_and_the_policy() {
             reply.send(answer("403 Forbidden", &kind, json!({ "Message": said }).to_string()))?;
             Ok(Then::Keep)
         });
-    ends(inspect(&scene, "denied.mjs", false));
+    let browser = inspect(&scene, "denied.mjs", false);
+    comes_to(&browser, "opened");
+    scene.proxy.home().write("key.txt", API_KEY);
+    ends(browser);
 }
 
 /// A gateway whose clock is ten minutes ahead, and which takes what is signed by that.

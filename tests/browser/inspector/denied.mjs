@@ -1,5 +1,5 @@
 // A denial, opened: who was denied, and the policy that would allow it with the account that the gateway masks.
-import { assert, inspect, open, row, send } from "./inspector.mjs";
+import { assert, inspect, open, row, send, step } from "./inspector.mjs";
 
 await inspect(async (page) => {
   assert.equal(await send("/orders/42"), 403);
@@ -17,4 +17,13 @@ await inspect(async (page) => {
   await page.locator(".toast", { hasText: "Policy copied" }).waitFor();
   assert.deepEqual(JSON.parse(await page.evaluate(() => navigator.clipboard.readText())), allowed);
   assert.ok((await card.locator(".excluded li").count()) > 0, "it says what is ruled out");
+
+  // The key is there now: what is known of a stage changes, and does not take the place of what is open.
+  assert.equal(await page.locator("#time-left").textContent(), "problem");
+  step("opened");
+  await page.waitForFunction(() => document.getElementById("time-left").textContent === "");
+  assert.equal(await card.isVisible(), true);
+  await page.keyboard.press("s");
+  await page.getByText("present from file").waitFor();
+  await page.getByText("arn:aws:iam::111122223333:user/ann").waitFor();
 });

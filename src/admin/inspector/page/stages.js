@@ -21,6 +21,8 @@ export class Stages {
     this.came = 0;
     /** @type {HTMLElement|null} */
     this.shown = null;
+    /** What leads back to the list. */
+    this.back = () => {};
     setInterval(() => this.tick(), 1000);
   }
 
@@ -28,7 +30,9 @@ export class Stages {
   take(state) {
     this.state = state;
     this.came = Date.now();
-    if (this.shown?.isConnected) this.view(this.shown);
+    // A request that was opened took its place meanwhile: it stays.
+    const into = this.shown?.isConnected ? this.shown.parentElement : null;
+    if (into) this.view(into, this.back);
     this.tick();
   }
 
@@ -56,21 +60,24 @@ export class Stages {
   /**
    * Fills the panel.
    * @param {HTMLElement} into
+   * @param {() => void} back
    */
-  view(into) {
-    this.shown = into;
+  view(into, back) {
+    this.back = back;
     const { state } = this;
     const stages = state?.stages ?? [];
     const top = into.scrollTop;
     const focused = /** @type {HTMLElement|null} */ (into.contains(document.activeElement) ? document.activeElement : null)?.dataset.stage;
-    into.replaceChildren(
+    this.shown = h("div", {},
       h("header", { class: "pane-head" }, h("h2", { tabindex: -1 }, "Stages and credentials"),
         h("p", { class: "quiet-text" }, state
           ? [`countersign ${line(state.version)}`, state.listen?.length ? ` on ${state.listen.map(line).join(", ")}` : "", state.draining ? " · draining" : "",
              state.bodies ? " · bodies are captured" : " · bodies are not captured"]
-          : "Waiting for countersign…")),
+          : "Waiting for countersign…"),
+        h("button", { type: "button", class: "quiet back", on: { click: back } }, "Back to the list")),
       h("div", { class: "pane-body stages" }, stages.map((stage) => this.stage(stage))),
     );
+    into.replaceChildren(this.shown);
     into.scrollTop = top;
     if (focused) for (const element of into.querySelectorAll("[data-stage]")) if (/** @type {HTMLElement} */ (element).dataset.stage === focused) /** @type {HTMLElement} */ (element).focus();
     this.tick();
