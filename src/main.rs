@@ -54,6 +54,7 @@ fn main() -> ExitCode {
         Command::Service(args) => finish(cli::service::run(&args)),
         Command::Demo(args) => finish(cli::demo::run(&args)),
         Command::Health(args) => finish(cli::health::run(&args)),
+        Command::Inspect(args) => finish(cli::inspect::run(&args)),
         Command::Init(args) => finish(cli::init::run(&args)),
         Command::Stack(args) => finish(cli::stack::run(&args)),
         Command::Completions(args) => written(cli::completions::write(args.shell, &mut io::stdout())),

@@ -48,6 +48,11 @@ impl Observe for Everything {
         for (stage, key) in self.health.api_keys() {
             samples.gauge(&[&stage], u64::from(key.load().is_some()))?;
         }
+        let mut samples = to.family(&families::CLOCK_OFFSET)?;
+        for (stage, offset) in self.health.stages(|config, stage| (config.name.clone(), stage.clock.offset()))
+        {
+            samples.signed_gauge(&[&stage], offset)?;
+        }
         let mut samples = to.family(&families::RELOADS)?;
         for (outcome, count) in self.health.reloads() {
             samples.counter(&[outcome], count)?;

@@ -31,6 +31,18 @@ pub struct HealthArgs {
     pub timeout: Duration,
 }
 
+/// The arguments of `countersign inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// Where that countersign serves its inspector; the port decides
+    #[arg(long, value_name = "ADDRESS", env = "COUNTERSIGN_ADMIN", default_value = "127.0.0.1:8081", value_parser = served)]
+    pub admin: SocketAddr,
+
+    /// Have a browser open it, by xdg-open, or open on macOS
+    #[arg(long)]
+    pub open: bool,
+}
+
 /// The arguments of `countersign wait`.
 #[derive(Debug, Args)]
 pub struct WaitArgs {

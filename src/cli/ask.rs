@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -35,14 +35,24 @@ pub(super) async fn ask(
     path: &str,
     token: Option<&HeaderValue>,
 ) -> Result<Answer, NoAnswer> {
+    let token = token.map(|token| (HeaderName::from_static("x-countersign-token"), token.clone()));
+    exchange(address, method, path, token.as_slice()).await
+}
+
+async fn exchange(
+    address: SocketAddr,
+    method: Method,
+    path: &str,
+    headers: &[(HeaderName, HeaderValue)],
+) -> Result<Answer, NoAnswer> {
     let stream = TcpStream::connect(address).await?;
     // Not the address that was asked for: what a "0.0.0.0" leads to is called 127.0.0.1.
     let host = stream.peer_addr()?.to_string();
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let asking = async {
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
-        if let Some(token) = token {
-            request = request.header("x-countersign-token", token);
+        for (name, value) in headers {
+            request = request.header(name, value);
         }
         let answer = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
         let status = answer.status();
@@ -64,4 +74,15 @@ pub(super) async fn ask_within(
     token: Option<&HeaderValue>,
 ) -> Option<Result<Answer, NoAnswer>> {
     time::timeout(limit, ask(address, method, path, token)).await.ok()
+}
+
+/// As [`ask_within`], with these headers.
+pub(super) async fn ask_with(
+    limit: Duration,
+    address: SocketAddr,
+    method: Method,
+    path: &str,
+    headers: &[(HeaderName, HeaderValue)],
+) -> Option<Result<Answer, NoAnswer>> {
+    time::timeout(limit, exchange(address, method, path, headers)).await.ok()
 }

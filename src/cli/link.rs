@@ -12,6 +12,14 @@ use std::{
 
 use crate::{secret::Secret, server, telemetry};
 
+/// What the names of these files begin with, before the admin listener's port.
+pub(super) const PREFIX: &str = "inspector-";
+
+/// The file with the link of the countersign whose admin listener has this port.
+pub(super) fn file(folder: &Path, port: u16) -> PathBuf {
+    folder.join(format!("{PREFIX}{port}"))
+}
+
 /// The file with the link; it goes when this is dropped.
 pub(super) struct LinkFile(PathBuf);
 
@@ -20,15 +28,15 @@ impl LinkFile {
     fn write(folder: &Path, admin: SocketAddr, link: &Secret) -> io::Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
-        let path = folder.join(format!("inspector-{}", admin.port()));
-        let mut file = tempfile::Builder::new()
+        let path = file(folder, admin.port());
+        let mut written = tempfile::Builder::new()
             .prefix(".new")
             .permissions(fs::Permissions::from_mode(0o600))
             .tempfile_in(folder)?;
-        file.write_all(link.expose().as_bytes())?;
-        file.write_all(b"\n")?;
+        written.write_all(link.expose().as_bytes())?;
+        written.write_all(b"\n")?;
         // Whole or not at all, in place of what a run that was killed has left.
-        file.persist(&path)?;
+        written.persist(&path)?;
         Ok(Self(path))
     }
 }

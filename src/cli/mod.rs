@@ -16,6 +16,7 @@ mod greeting;
 mod hardening;
 pub mod health;
 pub mod init;
+pub mod inspect;
 mod link;
 pub mod man;
 mod notify;
@@ -31,7 +32,8 @@ mod stop;
 pub mod wait;
 
 pub use args::{
-    CompletionsArgs, DemoArgs, HealthArgs, ManArgs, ServiceAction, ServiceArgs, ShutdownArgs, WaitArgs,
+    CompletionsArgs, DemoArgs, HealthArgs, InspectArgs, ManArgs, ServiceAction, ServiceArgs, ShutdownArgs,
+    WaitArgs,
 };
 pub use hardening::harden;
 
@@ -160,6 +162,16 @@ pub enum Command {
     /// Show it working: a gateway that verifies, the proxy before it, and six requests. Needs no AWS account
     #[command(display_order = 1, after_help = "Example:\n  countersign demo --keep --listen 127.0.0.1:8080")]
     Demo(DemoArgs),
+
+    /// Print the link that opens the inspector of a countersign that runs
+    #[command(
+        display_order = 9,
+        after_help = "The link carries the inspector's token: whoever has it sees your requests and can send more. With --open \
+                      a browser\ngets one that is good once.\n\n\
+                      Examples:\n  countersign inspect\n  countersign inspect --open\n  countersign inspect --admin \
+                      127.0.0.1:9081"
+    )]
+    Inspect(InspectArgs),
 
     /// Ask a running countersign whether it is ready; the exit code tells
     #[command(

@@ -271,7 +271,7 @@ pub(super) fn start(
     let health = Health::new(config, &sources);
     let metrics = server::metrics(config);
     let exposer = metrics.as_ref().map(|metrics| admin::exposer(&health, &sources, metrics));
-    let inspected = watchers.hub.clone().map(|hub| Inspected { hub });
+    let inspected = watchers.hub.clone().map(|hub| Inspected { hub, sources: Arc::clone(&sources) });
     let admin = match config.admin {
         Some(address) => Some(
             Admin::start(address, Arc::clone(&health), exposer, inspected)

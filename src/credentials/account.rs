@@ -14,10 +14,11 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::sync::Mutex;
 
 use super::{
+    current::Identity,
     environment::Environment,
     problem::{Kind, Problem},
     profile::Base,
-    source::{Source, http_client},
+    source::{Source, http_client, name},
 };
 use crate::{aws::Account, config};
 
@@ -80,8 +81,28 @@ pub async fn account(wanted: &config::Credentials, region: Option<&str>) -> Resu
     Ok(Account::new(sdk_config(wanted, region, http, provider).await, login))
 }
 
+/// The account of credentials that are held: no source is asked.
+pub(super) async fn of_identity(
+    wanted: &config::Credentials,
+    held: &Identity,
+    region: String,
+    http: SharedHttpClient,
+) -> Account {
+    let token =
+        held.session_token.as_ref().map(|token| String::from_utf8_lossy(token.as_bytes()).into_owned());
+    let given =
+        Credentials::new(&*held.access_key_id, held.secret.expose(), token, held.expires, "countersign");
+    let config = sdk_config(wanted, region, http, SharedCredentialsProvider::new(given)).await;
+    let login = format!(
+        "replace the credentials of {}, or log in again: they are over, wrong, or of another account; and look at this \
+         machine's clock",
+        name(wanted)
+    );
+    Account::new(config, login)
+}
+
 /// What the SDK's clients take: endpoints of environment and profile, bounded waits, and these credentials.
-pub(super) async fn sdk_config(
+async fn sdk_config(
     wanted: &config::Credentials,
     region: String,
     http: SharedHttpClient,

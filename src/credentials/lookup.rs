@@ -8,17 +8,16 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::{
-    account::sdk_config,
+    account,
     current::Current,
     environment::Environment,
     problem::{Kind, Problem},
-    source::{Source, name},
+    source::Source,
 };
 use crate::{
     aws::{self, Account, Cause, apigateway, secretsmanager, ssm},
@@ -120,18 +119,7 @@ impl Asker {
                 source.region_told().await?.unwrap_or_else(|| wanted.fallback_region.clone())
             }
         };
-        let token =
-            held.session_token.as_ref().map(|token| String::from_utf8_lossy(token.as_bytes()).into_owned());
-        let given =
-            Credentials::new(&*held.access_key_id, held.secret.expose(), token, held.expires, "countersign");
-        let provider = SharedCredentialsProvider::new(given);
-        let config = sdk_config(wanted, region, self.http.clone(), provider).await;
-        let login = format!(
-            "replace the credentials of {}, or log in again: they are over, wrong, or of another account; and look at this \
-             machine's clock",
-            name(wanted)
-        );
-        Ok(Account::new(config, login))
+        Ok(account::of_identity(wanted, &held, region, self.http.clone()).await)
     }
 
     fn failed(&self, problem: &aws::Problem) -> Problem {

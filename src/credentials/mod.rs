@@ -25,6 +25,7 @@
 //! | `api_key.rs` | the API key, and the token for callers |
 //! | `lookup.rs` | an API key that AWS keeps |
 //! | `account.rs` | AWS's control plane with the same sources |
+//! | `whose.rs` | whose they are, for whoever reads why a gateway refused |
 
 mod account;
 mod api_key;
@@ -43,6 +44,7 @@ mod profile;
 mod refresh;
 mod source;
 mod watch;
+mod whose;
 
 use std::{
     collections::HashMap,
@@ -76,6 +78,7 @@ use self::{
     lookup::Asker,
     refresh::Refresher,
     source::Source,
+    whose::Callers,
 };
 use crate::config;
 
@@ -97,6 +100,7 @@ pub struct Sources {
     keys: Mutex<Vec<KeySource>>,
     clocks: Mutex<HashMap<String, Arc<Clock>>>,
     flights: Mutex<HashMap<Vec<String>, Arc<Flight>>>,
+    callers: Callers,
 }
 
 impl Sources {
@@ -128,6 +132,7 @@ impl Sources {
             keys: Mutex::default(),
             clocks: Mutex::default(),
             flights: Mutex::default(),
+            callers: Callers::default(),
         };
         for wanted in credentials {
             sources.current(wanted);

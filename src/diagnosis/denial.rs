@@ -123,12 +123,38 @@ pub(super) fn policy(resource: &str) -> Value {
     })
 }
 
+/// Whom an ARN of a user, a role's session or a root names: `user/ann`. None for what is no such ARN.
+fn whom(arn: &str) -> Option<&str> {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    let ["arn", _, "iam" | "sts", "", _, named] = parts[..] else { return None };
+    let is_name = (1..=200).contains(&named.len()) && named.bytes().all(|byte| byte.is_ascii_graphic());
+    (account(arn).is_some() && is_name).then_some(named)
+}
+
 pub(super) fn add(facts: &Facts<'_>, diagnosis: &mut Diagnosis) {
-    let Some(denied) = read(&facts.text) else { return };
+    let denied = read(&facts.text);
+    let signer = facts.seen.identity_arn;
+    // The text's own word goes before who signed: a backend may have been denied something, in its own name.
+    let who = denied.as_ref().and_then(|denied| whom(denied.user)).or_else(|| signer.and_then(whom));
+    if let Some(who) = who {
+        diagnosis.title.push_str(&format!(" to {who}"));
+    }
+    let Some(denied) = denied else {
+        if let Some(signer) = signer {
+            diagnosis.why.push_str(&format!(" It was signed by {signer}, as STS says."));
+        }
+        return;
+    };
     let (ours, users) = (facts.seen.identity_arn.and_then(account), account(denied.user));
     let resource = unmasked(denied.resource, [ours, users]);
     let whose = if denied.user.starts_with("arn:") { denied.user } else { "Whoever signed" };
     diagnosis.why.push_str(&format!(" {whose} may not perform {} on {resource}.", denied.action));
+    if let Some(signer) = signer.filter(|signer| whom(denied.user).is_some() && *signer != denied.user) {
+        diagnosis.why.push_str(&format!(
+            " That is not who signed: STS says that the credentials are of {signer}. A backend that was denied something \
+             in its own name answers like this."
+        ));
+    }
     let kind = diagnosis.rule;
     if kind != "explicit-deny-in-resource-policy"
         && let Some(which) = facts.lower.split("explicit deny in a").nth(1)
@@ -162,7 +188,24 @@ pub(super) fn add(facts: &Facts<'_>, diagnosis: &mut Diagnosis) {
 
 #[cfg(test)]
 mod tests {
-    use super::{resource, unmasked};
+    use super::{resource, unmasked, whom};
+
+    #[test]
+    fn who_is_named_in_a_title_is_a_principal() {
+        for (arn, named) in [
+            ("arn:aws:iam::111122223333:user/team/ann", Some("user/team/ann")),
+            ("arn:aws-cn:sts::111122223333:assumed-role/orders/me@x", Some("assumed-role/orders/me@x")),
+            ("arn:aws:iam::111122223333:root", Some("root")),
+            ("arn:aws:iam::********3333:user/ann", None),
+            ("arn:aws:iam:us-east-1:111122223333:user/ann", None),
+            ("arn:aws:s3::111122223333:bucket", None),
+            ("arn:aws:iam::111122223333:", None),
+            ("arn:aws:iam::111122223333:user/\u{1b}[2J", None),
+            ("x", None),
+        ] {
+            assert_eq!(whom(arn), named, "{arn}");
+        }
+    }
 
     #[test]
     fn only_what_is_an_apis_method_goes_into_a_policy() {

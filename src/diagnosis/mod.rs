@@ -105,8 +105,8 @@ pub struct Ours<'a> {
 pub struct Diagnosis {
     /// The rule's id, a heading of `docs/diagnosis.md`.
     pub rule: &'static str,
-    /// In a few words.
-    pub title: &'static str,
+    /// In a few words; of a denial, with whom it is about.
+    pub title: String,
     /// In plain words, with what this answer tells.
     pub why: String,
     /// What to do, the likeliest first.
@@ -148,7 +148,7 @@ pub fn diagnose(seen: &Seen<'_>) -> Option<Diagnosis> {
     let rule = rules::find(&facts)?;
     let mut diagnosis = Diagnosis {
         rule: rule.id,
-        title: rule.title,
+        title: rule.title.to_owned(),
         why: rule.why.to_owned(),
         steps: rule.steps.iter().map(|step| (*step).to_owned()).collect(),
         policy: None,
@@ -160,6 +160,12 @@ pub fn diagnose(seen: &Seen<'_>) -> Option<Diagnosis> {
 }
 
 impl Diagnosis {
+    /// Whether it says more when [`Seen::identity_arn`] is known.
+    #[must_use]
+    pub fn wants_identity(&self) -> bool {
+        rules::RULES.iter().any(|rule| rule.id == self.rule && rule.is_about_somebody)
+    }
+
     /// For where no policy is shown: no step speaks of one that is.
     #[must_use]
     pub fn without_policy(mut self) -> Self {

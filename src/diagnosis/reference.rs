@@ -14,6 +14,8 @@ pub fn reference() -> String {
          --against` read answers by this table. A text is looked for in the body, in any case, whether the body is JSON or\n\
          not; an answer whose text the API's owner has reworded is told by its type (`x-amzn-errortype`). Refusals of the\n\
          proxy's own are in [errors.md](errors.md).\n\n\
+         Where a policy denies, and where an HTTP API does not say why, they ask STS whose the credentials are: the title\n\
+         names who was denied, and the policy has the account that the gateway masks.\n\n\
          An HTTP API answers every refusal by IAM with `Forbidden` alone; a REST API says why.\n",
     );
     for rule in RULES {

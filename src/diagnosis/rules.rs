@@ -44,6 +44,8 @@ pub(super) struct Rule {
     pub(super) steps: &'static [&'static str],
     pub(super) excluded: &'static [&'static str],
     pub(super) particulars: Add,
+    /// Whether who signed is a part of what is explained.
+    pub(super) is_about_somebody: bool,
 }
 
 use Text::{Has, Is};
@@ -74,6 +76,7 @@ const RULE: Rule = Rule {
     steps: &[],
     excluded: &[],
     particulars: more::nothing,
+    is_about_somebody: false,
 };
 
 /// All of them. Where two match alike, the first decides.
@@ -292,6 +295,7 @@ pub(super) const RULES: &[Rule] = &[
         ],
         excluded: &[SIGNATURE_CHECKED],
         particulars: more::denial,
+        is_about_somebody: true,
         ..RULE
     },
     Rule {
@@ -309,6 +313,7 @@ pub(super) const RULES: &[Rule] = &[
         ],
         excluded: &[SIGNATURE_CHECKED, "The API's resource policy: the text names the caller's."],
         particulars: more::denial,
+        is_about_somebody: true,
         ..RULE
     },
     Rule {
@@ -326,6 +331,7 @@ pub(super) const RULES: &[Rule] = &[
         ],
         excluded: &[SIGNATURE_CHECKED],
         particulars: more::denial,
+        is_about_somebody: true,
         ..RULE
     },
     Rule {
@@ -341,6 +347,7 @@ pub(super) const RULES: &[Rule] = &[
         ],
         excluded: &[SIGNATURE_CHECKED],
         particulars: more::denial,
+        is_about_somebody: true,
         ..RULE
     },
     Rule {
@@ -426,6 +433,7 @@ pub(super) const RULES: &[Rule] = &[
             "Have the API log $context.error.message and $context.integrationErrorMessage, and read what it says.",
         ],
         particulars: more::http_api,
+        is_about_somebody: true,
         ..RULE
     },
     Rule {

@@ -344,7 +344,21 @@ fn a_denial_comes_with_the_policy_that_would_allow_it() {
     assert_eq!(masked.policy, Some(policy("********3333")));
     assert!(masked.steps.iter().any(|step| step.contains("another account")), "{:?}", masked.steps);
     let known = Seen { identity_arn: Some("arn:aws:sts::111122223333:assumed-role/r/s"), ..at };
-    assert_eq!(diagnosed(&known).policy, Some(policy("111122223333")));
+    let told = diagnosed(&known);
+    assert_eq!(told.policy, Some(policy("111122223333")));
+    assert!(told.wants_identity() && told.why.contains("That is not who signed"), "{told:?}");
+    assert_eq!(told.title, "No policy permits this to assumed-role/r/s");
+    let same = Seen { identity_arn: Some("arn:aws:sts::999988887777:assumed-role/r/s"), ..at };
+    assert_eq!(diagnosed(&same).why, masked.why, "nothing new");
+    // A text that an owner has reworded names nobody.
+    let typed = [("x-amzn-errortype", "AccessDeniedException")];
+    let reworded = seen(403, &typed, b"{\"message\":\"no\"}");
+    assert_eq!(diagnosed(&reworded).title, "No policy permits this");
+    let known = Seen { identity_arn: Some("arn:aws:iam::111122223333:user/ann"), ..reworded };
+    let told = diagnosed(&known);
+    assert_eq!(told.title, "No policy permits this to user/ann");
+    assert!(told.why.ends_with("signed by arn:aws:iam::111122223333:user/ann, as STS says."), "{}", told.why);
+    assert!(!diagnosed(&seen(429, REST, b"{\"message\":\"Too Many Requests\"}")).wants_identity());
     // Without an ARN there is nothing to allow.
     let short = seen(403, REST, b"User: x is not authorized to perform: y");
     assert_eq!(diagnosed(&short).policy, None);

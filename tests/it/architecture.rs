@@ -441,10 +441,12 @@ fn links_in_the_documents_lead_somewhere() {
             documents.push(path);
         }
     }
-    let mut broken = Vec::new();
+    let (mut broken, mut unseen) = (Vec::new(), files("docs/images", "png"));
     for document in documents {
         let text = fs::read_to_string(&document).unwrap();
-        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        let pictures = ["src=\"", "srcset=\""].into_iter().flat_map(|before| text.split(before).skip(1));
+        for target in links.chain(pictures.filter_map(|rest| rest.split('"').next())) {
             if target.contains("://") || target.starts_with("mailto:") {
                 continue;
             }
@@ -454,6 +456,10 @@ fn links_in_the_documents_lead_somewhere() {
                 broken.push(format!("{}: {target}", shown(&document)));
                 continue;
             };
+            if path.extension().is_some_and(|ending| ending == "png") {
+                assert!(found.len() <= 250_000, "{target} is too large for a page");
+                unseen.retain(|picture| fs::canonicalize(picture).ok() != fs::canonicalize(&path).ok());
+            }
             if found.is_file()
                 && !anchor.is_empty()
                 && !anchors(&fs::read_to_string(&path).unwrap()).contains(anchor)
@@ -463,6 +469,7 @@ fn links_in_the_documents_lead_somewhere() {
         }
     }
     assert!(broken.is_empty(), "broken links:\n{}", broken.join("\n"));
+    assert!(unseen.is_empty(), "no document shows {unseen:?}");
 }
 
 /// The names under which the headings of a document can be linked to.

@@ -384,6 +384,11 @@ fn no_canary_comes_out_of_a_run_at_trace_level() {
         of_everybody().assert_none("the admin listener's pages", &pages(address));
         let health = Launch::arguments(["health", "--admin", &address.to_string()]).run();
         of_everybody().assert_none("health", format!("{health:?}").as_bytes());
+        let home = scene.proxy.home().path().to_str().unwrap();
+        let inspect = Launch::arguments(["inspect", "--admin", &address.to_string()]);
+        let inspect = inspect.variable("HOME", home).variable("RUST_LOG", "trace").run();
+        assert_eq!(inspect.code, Some(0), "{inspect:?}");
+        of_everybody().assert_none("inspect", format!("{inspect:?}").as_bytes());
         #[cfg(target_os = "linux")]
         {
             let line = fs::read(format!("/proc/{}/cmdline", process.id())).unwrap();
@@ -461,6 +466,7 @@ fn no_canary_comes_out_of_what_explains_the_program() {
         &["run", "--help"],
         &["demo", "--help"],
         &["health", "--help"],
+        &["inspect", "--help"],
         &["init", "--help"],
         &["request", "--help"],
         &["check", "--help"],

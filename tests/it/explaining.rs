@@ -21,6 +21,7 @@ use crate::{
         python,
         scene::{ACCESS_KEY, API_KEY, NAME, SECRET, Setup, TOKEN, assert_signed, ok},
         snapshot,
+        sts::sts,
     },
     vectors,
 };
@@ -445,6 +446,43 @@ fn other_refusals_are_explained_too() {
     }
     let shown = usual(&["--against", folder.path().join("answer").to_str().unwrap()]);
     assert!(shown.out.contains("It is none that is known"), "{}", shown.out);
+}
+
+#[test]
+fn a_denial_names_who_signs_as_sts_says() {
+    let sts = sts("arn:aws:sts::111122223333:assumed-role/orders/me");
+    let masked = "arn:aws:execute-api:us-west-2:********3333:abc123/prod/GET/a";
+    let denied = format!(
+        "{{\"Message\":\"User: you is not authorized to perform: execute-api:Invoke on resource: {masked}\"}}"
+    );
+    let folder = TempDir::new();
+    let file = folder.write("denied.json", &denied);
+    let arguments = ["GET", "/a", "--json", "--against", file.to_str().unwrap()];
+    let launch = |endpoint: &str| {
+        Launch::arguments(["run", URL]).keys(ACCESS_KEY, SECRET).variable("AWS_ENDPOINT_URL_STS", endpoint)
+    };
+    let endpoint = format!("http://{}", sts.address());
+    let told = |explained: &Value| {
+        let diagnosis = &explained["diagnosis"];
+        let resource = &diagnosis["policy"]["Statement"][0]["Resource"];
+        (diagnosis["title"].as_str().unwrap().to_owned(), resource.as_str().unwrap().to_owned())
+    };
+    let explained = parsed(&ended(explain(&launch(&endpoint), &arguments)));
+    let (title, resource) = told(&explained);
+    assert_eq!(title, "No policy permits this to assumed-role/orders/me");
+    assert_eq!(resource, masked.replace("********", "11112222"));
+    assert_eq!(sts.take().len(), 1);
+    // Nobody is there, or nobody is asked: for AWS's example keys, and where it does not matter who signs.
+    let plain = ("No policy permits this".to_owned(), masked.to_owned());
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let explained = parsed(&ended(explain(&launch(&format!("http://{nobody}")), &arguments)));
+    assert_eq!(told(&explained), plain);
+    let example = [&arguments[..], &["--example-keys"]].concat();
+    assert_eq!(told(&parsed(&ended(explain(&launch(&endpoint), &example)))), plain);
+    folder.write("denied.json", "{\"message\":\"Missing Authentication Token\"}");
+    let explained = parsed(&ended(explain(&launch(&endpoint), &arguments)));
+    assert_eq!(explained["diagnosis"]["rule"], "unknown-route");
+    assert_eq!(sts.take().len(), 0);
 }
 
 /// Keys of objects, below arrays too; with what kind of value each has.

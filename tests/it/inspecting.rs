@@ -1,13 +1,15 @@
 //! Who may see the inspector, and what a browser is told to do with it: the token's link, the cookie, the header of what
 //! acts, the guard of the listener; and that nobody who holds its connections keeps others out.
 
-use std::{fs, net::SocketAddr};
+use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt as _};
 
 use crate::support::{
+    TempDir,
     client::{Answer, Ask, Client, Via},
     inspector::{Inspector, link, link_file, parts},
     process::Launch,
     scene::{Scene, Setup},
+    snapshot,
 };
 
 const ADMIN: &str = "admin = \"127.0.0.1:0\"";
@@ -17,7 +19,7 @@ fn scene() -> Scene {
 }
 
 /// Every path of the API with a method that it has.
-const API: [(&str, &str); 12] = [
+const API: [(&str, &str); 14] = [
     ("GET", "/api/exchanges"),
     ("DELETE", "/api/exchanges"),
     ("GET", "/api/exchanges/0123456789abcdef"),
@@ -30,6 +32,8 @@ const API: [(&str, &str); 12] = [
     ("POST", "/api/har"),
     ("GET", "/api/state"),
     ("POST", "/api/login"),
+    ("POST", "/api/ticket"),
+    ("POST", "/api/identity"),
 ];
 
 fn exchange(address: SocketAddr, ask: &Ask) -> Answer {
@@ -186,6 +190,95 @@ fn every_run_has_a_link_of_its_own_which_no_log_shows_and_which_goes_with_it() {
     let ended = scene.proxy.terminate();
     assert!(!ended.err.contains(&token) && !ended.out.contains(&token), "{ended:?}");
     assert!(fs::metadata(&file).is_err(), "the file is gone");
+}
+
+/// A program that stands for the one that opens links, and writes down what it was asked to open.
+fn opener(home: &TempDir, exit: u8) -> String {
+    let script = format!("#!/bin/sh\nprintf '%s' \"$1\" > \"$HOME/opened\"\nexit {exit}\n");
+    let name = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    let file = home.write(&format!("bin/{name}"), &script);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    format!("{}:/usr/bin:/bin", file.parent().unwrap().display())
+}
+
+#[test]
+fn inspect_prints_the_link_of_the_one_that_runs_and_opens_it_by_a_ticket() {
+    let scene = scene();
+    let link = link(&scene.proxy);
+    let (address, token) = parts(&link);
+    let home = scene.proxy.home();
+    let inspect = |arguments: &[&str], path: Option<&str>| {
+        let mut launch = Launch::arguments(["inspect", "--admin", &address.to_string()])
+            .variable("HOME", home.path().to_str().unwrap());
+        for argument in arguments {
+            launch = launch.argument(argument);
+        }
+        path.into_iter().fold(launch, |launch, path| launch.variable("PATH", path)).run()
+    };
+    let ended = inspect(&[], None);
+    snapshot::ended("inspect/link", &ended, &[(&token, "TOKEN")]);
+    assert_eq!((ended.code, ended.out, ended.err.as_str()), (Some(0), format!("{link}\n"), ""));
+
+    // A browser is not told the token: others see command lines. What it is told opens the page once.
+    let path = opener(home, 0);
+    let ended = inspect(&["--open"], Some(&path));
+    assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (Some(0), "", ""), "{ended:?}");
+    let opened = fs::read_to_string(home.path().join("opened")).unwrap();
+    assert!(!opened.contains(&token), "{opened}");
+    let target = opened.strip_prefix(&format!("http://{address}")).unwrap();
+    let answer = exchange(address, &Ask::new("GET", target).header("sec-fetch-site", "none"));
+    assert_eq!((answer.status, answer.head.one("location")), (303, Some("/")), "{target}");
+    assert!(answer.head.one("set-cookie").unwrap().contains(&token));
+    assert_eq!(exchange(address, &Ask::new("GET", target)).status, 401, "it was good once");
+
+    let ended = inspect(&["--open"], Some(&opener(home, 3)));
+    assert_eq!(ended.code, Some(1));
+    assert!(
+        ended.err.contains("does not open the link") && ended.err.contains("without --open"),
+        "{ended:?}"
+    );
+    let ended = inspect(&["--open"], Some("/nowhere"));
+    assert_eq!(ended.code, Some(1));
+    assert!(!ended.err.contains(&token), "{ended:?}");
+}
+
+#[test]
+fn inspect_says_why_there_is_nothing_to_open() {
+    let scene = scene();
+    let (address, token) = parts(&link(&scene.proxy));
+    let (file, home) = (link_file(&scene.proxy), scene.proxy.home().path().to_str().unwrap().to_owned());
+    let inspect = |admin: SocketAddr, home: &str| {
+        let launch = Launch::arguments(["inspect"]).variable("COUNTERSIGN_ADMIN", &admin.to_string());
+        let ended = launch.variable("HOME", home).run();
+        assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{ended:?}");
+        assert!(!ended.err.contains(&token), "{ended:?}");
+        ended.err.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ")
+    };
+    let other = ([127, 0, 0, 1], 1).into();
+    let said = inspect(other, &home);
+    assert!(said.contains("has an inspector on 127.0.0.1:1"), "{said}");
+    assert!(said.contains(&format!("--admin 127.0.0.1:{}", address.port())), "{said}");
+    let empty = TempDir::new();
+    let said = inspect(other, empty.path().to_str().unwrap());
+    assert!(said.contains("start one with `countersign run`"), "{said}");
+    let none = Launch::arguments(["inspect"]).variable("COUNTERSIGN_ADMIN", "127.0.0.1:1");
+    let none = none.variable("HOME", empty.path().to_str().unwrap()).run();
+    snapshot::ended("inspect/none", &none, &[]);
+
+    // Somebody else answers there.
+    let kept = fs::read_to_string(&file).unwrap();
+    fs::write(&file, kept.replace(&token, &"A".repeat(43))).unwrap();
+    let said = inspect(address, &home);
+    assert!(said.contains("opens nothing") && said.contains("says 401"), "{said}");
+    fs::write(&file, "no link").unwrap();
+    assert!(inspect(address, &home).contains("it holds no link"));
+
+    // One that was killed leaves its link.
+    fs::write(&file, &kept).unwrap();
+    scene.proxy.process().signal("KILL");
+    assert!(scene.proxy.process().find(|_| None::<()>).is_none(), "it has ended");
+    let said = inspect(address, &home);
+    assert!(said.contains("no longer runs") && said.contains("it was killed"), "{said}");
 }
 
 #[test]

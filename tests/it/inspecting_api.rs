@@ -18,9 +18,10 @@ use crate::support::{
     client::{Answer, Ask, Client, Via},
     inspector::Inspector,
     leaks::Leaks,
-    origin::{Reply, Request, Then, answer},
+    origin::{Origin, Reply, Request, Then, answer},
     python,
     scene::{ACCESS_KEY, API_KEY, SECRET, Scene, Setup, TOKEN, assert_signed, ok},
+    sts::sts,
 };
 
 const TOP: &str = "admin = \"127.0.0.1:0\"\ninspector.bodies = true";
@@ -485,18 +486,21 @@ fn shell(command: &str, variables: &[(&str, &str)]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Method, target, a header's value and a body, of which a shell, or curl, would make something else.
+const BREAKING: [(&str, &str, &str, Option<&str>); 5] = [
+    ("GET", "/a?b='c'&d=$(e)&f=[1-2]", "`g` \"h\" $i \\", None),
+    ("POST", "/a", "plain", Some("{\"a\": \"it's\"}\n")),
+    ("PUT", "/a", "plain", Some("@/etc/passwd")),
+    ("PUT", "/%27%3Btouch%20x%0Aid", "\t tab", Some("\u{1b}[0m\0\r\n'; id; '")),
+    ("DELETE", "/a", ";", None),
+];
+
 #[test]
 fn a_copied_command_sends_the_request_and_holds_no_secret() {
     python::prepared();
     let top = format!("{TOP}\nguard.token.value = \"caller-token-0123456789\"");
     let (scene, inspector) = open(setup().top(&top));
-    for (method, target, value, body) in [
-        ("GET", "/a?b='c'&d=$(e)&f=[1-2]", "`g` \"h\" $i \\", None),
-        ("POST", "/a", "plain", Some("{\"a\": \"it's\"}\n")),
-        ("PUT", "/a", "plain", Some("@/etc/passwd")),
-        ("PUT", "/%27%3Btouch%20x", "\t tab", Some("\u{1b}[0m\0\r\n")),
-        ("DELETE", "/a", ";", None),
-    ] {
+    for (method, target, value, body) in BREAKING {
         let mut ask = Ask::new(method, target)
             .header("x-own", value)
             .header("x-countersign-token", "caller-token-0123456789")
@@ -555,6 +559,29 @@ fn a_signed_command_works_past_the_proxy_and_nothing_was_sent_for_it() {
     let answer = inspector.post(&path, &json!({ "confirmed": true }));
     assert_eq!(code(&answer), (409, Some("not-signed")));
     assert!(answer.text().contains("stage.deny"), "{}", answer.text());
+}
+
+#[test]
+fn nothing_breaks_out_of_a_signed_command() {
+    python::prepared();
+    let (scene, inspector) = open(setup().api_key().session());
+    for (method, target, value, body) in BREAKING {
+        let ask = Ask::new(method, target).header("x-own", value);
+        let first = scene.sent(Via::Http1, &body.into_iter().fold(ask, Ask::body));
+        let id = first.head.one("x-request-id").unwrap();
+        wait_for(&inspector, |summary| summary["id"] == id);
+        let path = format!("/api/exchanges/{id}/signed-curl");
+        let copied = inspector.post(&path, &json!({ "confirmed": true })).json();
+        let command = copied["command"].as_str().unwrap();
+        assert_eq!(shell(command, &[]), "ok", "{command}");
+        let second = scene.origin.next();
+        assert_signed(&second);
+        assert_eq!(
+            (second.method(), second.target(), &second.body, second.head.all("x-own")),
+            (first.method(), first.target(), &first.body, first.head.all("x-own")),
+            "{command}"
+        );
+    }
 }
 
 /// Python's reader of archives: what it found.
@@ -776,6 +803,121 @@ fn a_refusal_of_the_gateway_is_explained_without_a_secret() {
     // The secret alone is another: what was signed is the same, line by line.
     let kinds: Vec<_> = diff.as_array().unwrap().iter().map(|line| line["kind"].as_str().unwrap()).collect();
     assert!(kinds.len() > 8 && kinds.iter().all(|kind| *kind == "same"), "{diff}");
+}
+
+const DENIED: &str = "User: arn:aws:iam::********3333:user/ann is not authorized to perform: execute-api:Invoke on resource: \
+                      arn:aws:execute-api:us-west-2:********3333:abc123/prod/GET/a with an explicit deny in an \
+                      identity-based policy";
+
+/// A gateway that masks every account's id.
+fn denying(_: &Request, reply: &mut Reply<'_>) -> io::Result<Then> {
+    let kind = [("x-amzn-errortype", "AccessDeniedException")];
+    reply.send(answer("403 Forbidden", &kind, json!({ "Message": DENIED }).to_string()))?;
+    Ok(Then::Keep)
+}
+
+/// A denial, and the policy of its diagnosis.
+fn denied(inspector: &Inspector) -> (Value, String) {
+    let summary = wait_for(inspector, |summary| summary["target"] == "/a");
+    let diagnosis = detail(inspector, &summary)["diagnosis"].clone();
+    let resource = diagnosis["policy"]["Statement"][0]["Resource"].as_str().unwrap().to_owned();
+    (diagnosis, resource)
+}
+
+#[test]
+fn sts_is_asked_once_who_was_denied_when_somebody_wants_to_know() {
+    let sts = sts("arn:aws:iam::111122223333:user/ann");
+    let endpoint = format!("http://{}", sts.address());
+    let scene = setup().session().variable("AWS_ENDPOINT_URL_STS", &endpoint).start(denying);
+    let inspector = Inspector::open(&scene.proxy);
+    assert_eq!(scene.ask(Via::Http1, &Ask::new("GET", "/a")).status, 403);
+    let title = "A policy of the caller denies this";
+    assert_eq!(wait_for(&inspector, |_| true)["diagnosis"], title, "the list asks nobody");
+    assert_eq!(sts.take().len(), 0);
+    for _ in 0..2 {
+        let (diagnosis, resource) = denied(&inspector);
+        assert_eq!(resource, "arn:aws:execute-api:us-west-2:111122223333:abc123/prod/GET/a");
+        assert_eq!(diagnosis["title"], format!("{title} to user/ann"), "{diagnosis}");
+    }
+    let asked = sts.take();
+    assert_eq!(asked.len(), 1, "once for these keys");
+    // By the keys that had signed.
+    assert_eq!(crate::support::scene::access_key(&asked[0]), ACCESS_KEY);
+    assert_eq!(asked[0].head.one("x-amz-security-token"), Some(TOKEN));
+
+    // The panel of stages knows it now.
+    let identity = || inspector.get("/api/state")["stages"][0]["credentials"]["identity"].clone();
+    assert_eq!(identity(), "arn:aws:iam::111122223333:user/ann");
+
+    // What needs no answer of STS asks for none.
+    let plain = setup().variable("AWS_ENDPOINT_URL_STS", &endpoint).start(mismatching);
+    let inspector = Inspector::open(&plain.proxy);
+    plain.ask(Via::Http1, &Ask::new("GET", "/unknown"));
+    let summary = wait_for(&inspector, |_| true);
+    assert_eq!(detail(&inspector, &summary)["diagnosis"]["rule"], "unknown-route");
+    assert_eq!(sts.take().len(), 0);
+}
+
+#[test]
+fn whose_the_credentials_are_is_asked_by_hand() {
+    let sts = sts("arn:aws:sts::111122223333:assumed-role/orders/me");
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let none = "[[stage]]\nname = \"open\"\nmount = \"/open\"\nprofile = \"none\"\n\
+                url = \"https://abc123.execute-api.us-west-2.amazonaws.com/prod\"\n{dial}";
+    for (address, arn) in
+        [(sts.address(), Some("arn:aws:sts::111122223333:assumed-role/orders/me")), (nobody, None)]
+    {
+        let setup = setup().stage_more(none).variable("AWS_ENDPOINT_URL_STS", &format!("http://{address}"));
+        let (scene, inspector) = open(setup);
+        scene.proxy.process().find(|line| line.contains("credentials are ready").then_some(()));
+        let ask = |stage: &str| inspector.post("/api/identity", &json!({ "stage": stage }));
+        let known = || inspector.get("/api/state")["stages"][0]["credentials"]["identity"].clone();
+        assert_eq!((known(), sts.take().len()), (Value::Null, 0), "nobody was asked");
+        let answer = ask("abc123");
+        match arn {
+            Some(arn) => assert_eq!((answer.status, answer.json()), (200, json!({ "arn": arn }))),
+            None => assert_eq!(code(&answer), (502, Some("identity-unknown"))),
+        }
+        assert_eq!(known(), arn.map_or(Value::Null, Value::from));
+        assert_eq!(ask("abc123").status, answer.status);
+        assert_eq!(sts.take().len(), usize::from(arn.is_some()), "once");
+        assert_eq!(code(&ask("nothing")), (404, Some("not-found")));
+        assert_eq!(code(&ask("open")), (409, Some("no-credentials")));
+    }
+}
+
+#[test]
+fn where_sts_says_nothing_all_else_is_told() {
+    // Silent, not there, and one that talks nonsense.
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    let gone = std::sync::Mutex::new(gone);
+    let silent = Origin::plain(move |_, _| {
+        let _end = gone.lock().unwrap().recv();
+        Ok(Then::Close)
+    });
+    let nonsense = sts("arn:aws:iam::*:user/ann");
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for address in [silent.address(), nobody, nonsense.address()] {
+        let endpoint = format!("http://{address}");
+        let scene = setup().session().variable("AWS_ENDPOINT_URL_STS", &endpoint).start(denying);
+        let inspector = Inspector::open(&scene.proxy);
+        scene.ask(Via::Http1, &Ask::new("GET", "/a"));
+        let summary = wait_for(&inspector, |_| true);
+        let mut client = Client::connect(inspector.address).unwrap();
+        let target = format!("/api/exchanges/{}", summary["id"].as_str().unwrap());
+        client.send(&inspector.asking("GET", &target).bytes()).unwrap();
+        if address == silent.address() {
+            // While it is asked, nobody else waits.
+            silent.next();
+            assert_eq!(inspector.ask(&Ask::new("GET", "/healthz")).status, 200);
+            assert_eq!(scene.ask(Via::Http1, &Ask::new("GET", "/b")).status, 403);
+        }
+        let told = client.answer("GET").unwrap().json();
+        let statement = &told["diagnosis"]["policy"]["Statement"][0];
+        assert_eq!(statement["Resource"], "arn:aws:execute-api:us-west-2:********3333:abc123/prod/GET/a");
+        assert_eq!(told["diagnosis"]["title"], "A policy of the caller denies this", "{told}");
+    }
+    drop(go);
 }
 
 #[test]

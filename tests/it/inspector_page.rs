@@ -20,6 +20,7 @@ use crate::support::{
     leaks::Leaks,
     origin::{Reply, Request, Then, answer},
     scene::{ACCESS_KEY, API_KEY, SECRET, Scene, Setup, TOKEN, assert_signed},
+    sts::sts,
 };
 
 const JSON: &str = "application/json";
@@ -89,11 +90,10 @@ fn serve(request: &Request, reply: &mut Reply<'_>, changes: bool) -> io::Result<
     Ok(Then::Keep)
 }
 
+const TOP: &str = "admin = \"127.0.0.1:0\"\ninspector.bodies = true\ninspector.from_start = true";
+
 fn setup() -> Setup {
-    Setup::new()
-        .top("admin = \"127.0.0.1:0\"\ninspector.bodies = true\ninspector.from_start = true")
-        .session()
-        .api_key()
+    Setup::new().top(TOP).session().api_key()
 }
 
 /// The scenario, on its page.
@@ -213,14 +213,75 @@ fn nothing_opens_without_the_link_and_the_page_says_when_it_is_cut_off() {
 }
 
 #[test]
+fn the_panel_tells_what_stages_live_on_and_has_somebody_log_in() {
+    let sts = sts("arn:aws:iam::111122223333:user/ann");
+    let other = "name = \"orders\"\nlogin_command = [\"sh\", \"-c\", \"echo login >> logins\"]\n\
+                 [[stage]]\nname = \"second\"\nmount = \"/second\"\nprofile = \"none\"\napi_key.env = \"NOT_SET\"\n\
+                 read_only = true\nurl = \"https://abc123.execute-api.us-west-2.amazonaws.com/prod\"\n{dial}";
+    let scene = setup()
+        .variable("AWS_ENDPOINT_URL_STS", &format!("http://{}", sts.address()))
+        .stage_more(other)
+        .start(skewed);
+    let browser = inspect(&scene, "stages.mjs", false);
+    comes_to(&browser, "logged in");
+    let begun = scene.proxy.process().find(|line| line.contains("the login command has ended").then_some(()));
+    assert!(begun.is_some());
+    let logins = std::fs::read_to_string(scene.proxy.home().path().join("logins")).unwrap();
+    assert_eq!(logins, "login\n");
+    ends(browser);
+    assert_eq!(sts.take().len(), 1);
+}
+
+#[test]
+fn a_denial_is_shown_with_who_was_denied_and_the_policy() {
+    let sts = sts("arn:aws:iam::111122223333:user/ann");
+    let scene = Setup::new()
+        .top(TOP)
+        .session()
+        .stage("api_key.file = \"key.txt\"\nroute = [{ path = \"/*\", auth = \"iam\" }]")
+        .variable("AWS_ENDPOINT_URL_STS", &format!("http://{}", sts.address()))
+        .start(|_, reply| {
+            let said = "User: arn:aws:iam::********3333:user/ann is not authorized to perform: execute-api:Invoke on \
+                        resource: arn:aws:execute-api:us-west-2:********3333:abc123/prod/GET/orders/42 with an explicit \
+                        deny in an identity-based policy";
+            let kind = [("x-amzn-errortype", "AccessDeniedException"), ("content-type", JSON)];
+            reply.send(answer("403 Forbidden", &kind, json!({ "Message": said }).to_string()))?;
+            Ok(Then::Keep)
+        });
+    let browser = inspect(&scene, "denied.mjs", false);
+    comes_to(&browser, "opened");
+    scene.proxy.home().write("key.txt", API_KEY);
+    ends(browser);
+}
+
+/// A gateway whose clock is ten minutes ahead, and which takes what is signed by that.
+fn skewed(request: &Request, reply: &mut Reply<'_>) -> io::Result<Then> {
+    let stamp = |ahead: u64| {
+        let at = humantime::format_rfc3339_seconds(SystemTime::now() + Duration::from_secs(ahead));
+        at.to_string().replace(['-', ':'], "")
+    };
+    if request.head.one("x-amz-date").is_none_or(|date| date < stamp(300).as_str()) {
+        let (signed, bound, now) = (stamp(0), stamp(300), stamp(600));
+        let said = format!("Signature expired: {signed} is now earlier than {bound} ({now} - 5 min.)");
+        let kind = [("x-amzn-errortype", "InvalidSignatureException")];
+        reply.send(answer("403 Forbidden", &kind, json!({ "message": said }).to_string()))?;
+        return Ok(Then::Keep);
+    }
+    reply.send(answer("200 OK", &[], "ok"))?;
+    Ok(Then::Keep)
+}
+
+#[test]
 fn nothing_bars_the_page_to_those_who_do_not_see_or_point() {
     let end = humantime::format_rfc3339_seconds(SystemTime::now() + Duration::from_hours(1));
     let printed = json!({
         "Version": 1, "AccessKeyId": ACCESS_KEY, "SecretAccessKey": SECRET, "SessionToken": TOKEN,
         "Expiration": end.to_string(),
     });
+    let sts = sts("arn:aws:sts::111122223333:assumed-role/orders-dev/ada");
     let scene = setup()
         .without_keys()
+        .variable("AWS_ENDPOINT_URL_STS", &format!("http://{}", sts.address()))
         .stage_more("name = \"orders\"\nprofile = \"dev\"\nroute = [{ path = \"/health\", auth = \"none\" }]")
         .file(".aws/config", "[profile dev]\ncredential_process = cat printed.json\n")
         .file("printed.json", &printed.to_string())

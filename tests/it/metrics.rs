@@ -23,14 +23,17 @@ use countersign::{
     telemetry::{ConnectionEnd, metrics::families},
 };
 
-use crate::support::{
-    PATIENCE,
-    client::{Answer, Ask, Client, Via},
-    h2c,
-    origin::{Then, answer},
-    process::Running,
-    python, root,
-    scene::{API_KEY, SECRET, Scene, Setup, TOKEN, ok},
+use crate::{
+    healing::{Stage, session},
+    support::{
+        PATIENCE,
+        client::{Answer, Ask, Client, Via},
+        h2c,
+        origin::{Then, answer},
+        process::Running,
+        python, root,
+        scene::{API_KEY, SECRET, Scene, Setup, TOKEN, ok},
+    },
 };
 
 const OPENMETRICS: &str = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2";
@@ -542,6 +545,50 @@ fn credentials_and_keys_are_seen() {
     let scrape = after(&scene, 1);
     for secret in [SECRET, TOKEN, API_KEY] {
         assert!(!scrape.text.contains(secret), "{}", scrape.text);
+    }
+}
+
+/// The gateway that verifies lies about the time; what signing goes by is what is told.
+#[test]
+fn the_clock_that_is_signed_by_is_seen() {
+    let stage = Stage::start(vec![session("ASIACLOCK", None)]);
+    let other = format!(
+        "name = \"orders\"\n[[stage]]\nname = \"other\"\nmount = \"/other\"\nregion = \"us-west-2\"\n\
+         url = \"http://{}\"\n",
+        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    );
+    let launch = stage
+        .launch(&other)
+        .keys("ASIACLOCK", SECRET)
+        .variable("AWS_SESSION_TOKEN", &format!("{TOKEN}-ASIACLOCK"))
+        .variable("COUNTERSIGN_ADMIN", "127.0.0.1:0");
+    let proxy = launch.start();
+    let admin = admin(proxy.process());
+    let told = || {
+        let answer = fetch(admin, "*/*");
+        let series = series(answer.text());
+        ["orders", "other"].map(|stage| {
+            let labels = vec![("stage".to_owned(), stage.to_owned())];
+            series[&("countersign_clock_offset_seconds".to_owned(), labels)]
+        })
+    };
+    assert_eq!(told(), [0.0, 0.0], "nothing was learned");
+    let ask = || {
+        let answer = Via::Http1.exchange(proxy.address(), &Ask::new("GET", "/auth/iam-sigv4")).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    for offset in [3000_i32, -3000] {
+        stage.running.clock.set_offset(offset.into());
+        ask();
+        stage.verdicts();
+        let [orders, other] = told();
+        assert!((orders - f64::from(offset)).abs() <= 5.0, "{orders} is not {offset}");
+        assert_eq!(other, 0.0, "another gateway's clock is another's");
+        ask();
+        assert_eq!(stage.verdicts(), [None], "it is what was signed by");
+        stage.running.clock.set_offset(0);
+        ask();
+        assert_eq!(told(), [0.0, 0.0], "forgotten once the clocks agree");
     }
 }
 

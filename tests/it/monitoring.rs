@@ -13,7 +13,7 @@ use std::{
     path::PathBuf,
     process::{Command, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use countersign::telemetry::metrics::families;
@@ -226,11 +226,23 @@ impl Prometheus {
     }
 }
 
-/// A stage that answers, fails, and breaks off.
+/// A stage that answers, fails, breaks off, and has another time.
 fn stage(request: &Request, reply: &mut Reply<'_>) -> std::io::Result<Then> {
     match request.target() {
         b"/prod/fail" => {
             reply.send(answer("500 Internal Server Error", &[], "no"))?;
+            Ok(Then::Keep)
+        }
+        // Ten minutes further than this machine.
+        b"/prod/skew" => {
+            let stamp = |ahead| {
+                let at = humantime::format_rfc3339_seconds(SystemTime::now() + Duration::from_secs(ahead));
+                at.to_string().replace(['-', ':'], "")
+            };
+            let (signed, bound, now) = (stamp(0), stamp(300), stamp(600));
+            let said = format!("Signature expired: {signed} is now earlier than {bound} ({now} - 5 min.)");
+            let kind = [("x-amzn-errortype", "InvalidSignatureException")];
+            reply.send(answer("403 Forbidden", &kind, format!("{{\"message\":\"{said}\"}}")))?;
             Ok(Then::Keep)
         }
         b"/prod/cut" => {
@@ -261,6 +273,7 @@ fn traffic(scene: &Scene) {
         (Ask::new("GET", "/a"), Some(200)),
         (Ask::new("POST", "/a").body("body"), Some(200)),
         (Ask::new("GET", "/fail"), Some(500)),
+        (Ask::new("GET", "/skew"), Some(403)),
         (Ask::new("GET", "/cut"), None),
         (Ask::new("GET", "/a/../b"), Some(400)),
         (Ask::new("GET", "/second/a"), Some(503)),
@@ -273,8 +286,9 @@ fn traffic(scene: &Scene) {
 }
 
 /// Conditions that hold in this scene, so that the alerts' expressions are not empty.
-const WRONG: [&str; 6] = [
+const WRONG: [&str; 7] = [
     "CountersignCredentialsUnusable",
+    "CountersignClockOff",
     "CountersignApiKeyMissing",
     "CountersignFails",
     "CountersignStageFails",

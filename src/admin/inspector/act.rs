@@ -57,10 +57,10 @@ pub(super) struct Edited {
     confirmed: bool,
 }
 
-/// A body of `login`.
+/// A body of `login` and `identity`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Login {
+pub(super) struct OfStage {
     pub(super) stage: String,
 }
 

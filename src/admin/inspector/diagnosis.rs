@@ -1,4 +1,9 @@
 //! Asks the rules that explain a gateway's refusal about an exchange. They are shown no more of it than a person is.
+//!
+//! Where it matters who was refused, STS is asked whose the credentials are, once something is opened that tells of it; the
+//! list waits for nobody.
+
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -12,16 +17,30 @@ use crate::{
 impl Inspector {
     /// In a few words, for the list.
     pub(super) fn title(&self, exchange: &Exchange) -> Value {
-        self.diagnosed(exchange).map_or(Value::Null, |found| found.title.into())
+        self.diagnosed(exchange, None).map_or(Value::Null, |found| found.title.into())
     }
 
     /// All of it; nothing where there is nothing to explain.
-    pub(super) fn diagnosis(&self, exchange: &Exchange) -> Value {
-        let found = self.diagnosed(exchange);
+    pub(super) async fn diagnosis(&self, exchange: &Exchange) -> Value {
+        let mut found = self.diagnosed(exchange, None);
+        if found.as_ref().is_some_and(Diagnosis::wants_identity)
+            && let Some(arn) = self.signer(exchange).await
+        {
+            found = self.diagnosed(exchange, Some(&arn));
+        }
         found.map_or(Value::Null, |found| serde_json::to_value(found).expect("texts are always JSON"))
     }
 
-    fn diagnosed(&self, exchange: &Exchange) -> Option<Diagnosis> {
+    /// Who signed it, if STS says so.
+    async fn signer(&self, exchange: &Exchange) -> Option<Arc<str>> {
+        let stage = &*exchange.route.as_ref()?.stage;
+        let key = exchange.sent.as_ref()?.signing.as_ref()?.access_key_id();
+        let config = self.health.config();
+        let config = config.stages.iter().find(|config| config.name == *stage)?;
+        self.sources.caller(&config.credentials, &config.region, key).await
+    }
+
+    fn diagnosed(&self, exchange: &Exchange, identity_arn: Option<&str>) -> Option<Diagnosis> {
         // Who made it is not known of an archive's, and a refusal of the proxy's explains itself.
         let status = exchange.answer.as_ref()?.status.as_u16();
         if status < 400 || exchange.refusal.is_some() || exchange.route.is_none() {
@@ -63,7 +82,7 @@ impl Inspector {
             key_sent: sent.headers.iter().any(|field| field.name == "x-api-key"),
             signed: sent.signing.is_some(),
             ours,
-            identity_arn: None,
+            identity_arn,
             clock_offset: self.clock_offset(route.map_or("", |route| &route.stage)),
         })
     }

@@ -107,12 +107,12 @@ impl Inspector {
     }
 
     /// All that may be seen of one.
-    pub(super) fn detail(&self, id: &str) -> Answer {
+    pub(super) async fn detail(&self, id: &str) -> Answer {
         let Some(exchange) = self.hub.find(id) else {
             return no_such("There is no such exchange; it may have made room for newer ones.");
         };
         let mut detail = serde_json::to_value(exchange.detail()).expect("texts and numbers are always JSON");
-        detail["diagnosis"] = self.diagnosis(&exchange);
+        detail["diagnosis"] = self.diagnosis(&exchange).await;
         detail["summary"] = self.summary(&exchange);
         answer_json(StatusCode::OK, detail.to_string())
     }

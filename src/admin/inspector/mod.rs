@@ -53,7 +53,7 @@ use super::{
     answer::{Answer, explained, json, not_found, whole},
     serve::Crowd,
 };
-use crate::{proxy::Entry, secret::Secret, telemetry::exchange::Hub};
+use crate::{credentials::Sources, proxy::Entry, secret::Secret, telemetry::exchange::Hub};
 use query::Query;
 use send::Sender;
 use session::{Session, is_by_the_page};
@@ -67,6 +67,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Inspected {
     /// Where exchanges are found.
     pub hub: Arc<Hub>,
+    /// Who knows whose the credentials are.
+    pub sources: Arc<Sources>,
 }
 
 /// The proxy as it serves.
@@ -83,6 +85,7 @@ pub(super) struct Inspector {
     address: SocketAddr,
     health: Arc<Health>,
     hub: Arc<Hub>,
+    sources: Arc<Sources>,
     sender: Sender,
     reach: OnceLock<Reach>,
 }
@@ -99,8 +102,8 @@ impl Inspector {
         inspected: Inspected,
     ) -> Result<Self, NoRandom> {
         let session = Session::new(address.port())?;
-        let (hub, sender) = (inspected.hub, Sender::new());
-        Ok(Self { session, address, health, hub, sender, reach: OnceLock::new() })
+        let Inspected { hub, sources } = inspected;
+        Ok(Self { session, address, health, hub, sources, sender: Sender::new(), reach: OnceLock::new() })
     }
 
     pub(super) fn link(&self) -> Secret {
@@ -139,7 +142,7 @@ impl Inspector {
                 StatusCode::UNAUTHORIZED,
                 "inspector-token",
                 "The inspector's data needs the cookie that its link sets.",
-                "Open the link that the proxy printed when it started.",
+                "Open the link that the proxy printed when it started; `countersign inspect` prints it too.",
             )
         } else if !is_by_the_page(request.method(), request.headers()) {
             explained(
@@ -160,7 +163,8 @@ impl Inspector {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return wrong_method("GET");
         }
-        if self.session.is_in_link(request.uri().query()) {
+        let query = request.uri().query();
+        if self.session.is_in_link(query) || self.session.takes_ticket(query) {
             self.hub.want();
             // To an address without it, so that the token does not stay in the address bar.
             let mut answer = assets::secured(whole(StatusCode::SEE_OTHER, "text/plain", ""));
@@ -190,7 +194,7 @@ impl Inspector {
                 json(StatusCode::OK, "{}".to_owned())
             }
             (_, ["exchanges"]) => wrong_method("GET, DELETE"),
-            (&Method::GET, ["exchanges", id]) => self.detail(id),
+            (&Method::GET, ["exchanges", id]) => self.detail(id).await,
             (_, ["exchanges", _]) => wrong_method("GET"),
             (&Method::GET, ["exchanges", id, "curl"]) => self.curl(id),
             (_, ["exchanges", _, "curl"]) => wrong_method("GET"),
@@ -218,11 +222,28 @@ impl Inspector {
             (_, ["har"]) => wrong_method("GET, POST"),
             (&Method::GET, ["state"]) => json(StatusCode::OK, self.state().to_string()),
             (_, ["state"]) => wrong_method("GET"),
+            (&Method::POST, ["ticket"]) => match self.session.ticket() {
+                Ok(ticket) => {
+                    json(StatusCode::CREATED, serde_json::json!({ "ticket": ticket.expose() }).to_string())
+                }
+                Err(NoRandom) => explained(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "no-random",
+                    &NoRandom.to_string(),
+                    "Open the link of `countersign inspect`.",
+                ),
+            },
+            (_, ["ticket"]) => wrong_method("POST"),
             (&Method::POST, ["login"]) => match read(body).await {
-                Ok(act::Login { stage }) => self.log_in(&stage, local),
+                Ok(act::OfStage { stage }) => self.log_in(&stage, local),
                 Err(refused) => refused,
             },
             (_, ["login"]) => wrong_method("POST"),
+            (&Method::POST, ["identity"]) => match read(body).await {
+                Ok(act::OfStage { stage }) => self.identify(&stage).await,
+                Err(refused) => refused,
+            },
+            (_, ["identity"]) => wrong_method("POST"),
             _ => no_such("The inspector's API has no such path."),
         }
     }

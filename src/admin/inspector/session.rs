@@ -7,12 +7,20 @@
 //! section 8.5): the proxy, which is on the same host, does not pass this one on; the name holds the port, so that two
 //! inspectors live side by side; and what acts needs a header too that no form can send.
 
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use subtle::ConstantTimeEq as _;
 
 use crate::{proxy::OWN_COOKIE, secret::Secret};
+
+/// How long a ticket waits for the browser that was started with it.
+const TICKET_LIFE: Duration = Duration::from_secs(60);
 
 /// 256 bits.
 const BYTES: usize = 32;
@@ -31,15 +39,20 @@ pub struct NoRandom;
 pub(super) struct Session {
     token: Secret,
     cookie: String,
+    /// Of one at a time: a person opens a page, and then another.
+    ticket: Mutex<Option<(Secret, Instant)>>,
+}
+
+fn random() -> Result<Secret, NoRandom> {
+    let mut bytes = [0; BYTES];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandom)?;
+    Ok(Secret::new(URL_SAFE_NO_PAD.encode(bytes)))
 }
 
 impl Session {
     /// A new one, for the listener at this port.
     pub(super) fn new(port: u16) -> Result<Self, NoRandom> {
-        let mut bytes = [0; BYTES];
-        SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandom)?;
-        let token = Secret::new(URL_SAFE_NO_PAD.encode(bytes));
-        Ok(Self { token, cookie: format!("{OWN_COOKIE}{port}") })
+        Ok(Self { token: random()?, cookie: format!("{OWN_COOKIE}{port}"), ticket: Mutex::default() })
     }
 
     pub(super) const fn token(&self) -> &Secret {
@@ -50,6 +63,31 @@ impl Session {
     pub(super) fn is_in_link(&self, query: Option<&str>) -> bool {
         let mut pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
         pairs.any(|(name, value)| name == "token" && self.is(value.as_bytes()))
+    }
+
+    /// What opens the page once, within a minute, in the token's place: for a command line, which others may see.
+    pub(super) fn ticket(&self) -> Result<Secret, NoRandom> {
+        let ticket = random()?;
+        *self.held() = Some((ticket.clone(), Instant::now() + TICKET_LIFE));
+        Ok(ticket)
+    }
+
+    /// Whether the query of a link has the ticket, which it has no more.
+    pub(super) fn takes_ticket(&self, query: Option<&str>) -> bool {
+        let mut pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+        let Some((_, given)) = pairs.find(|(name, _)| *name == "ticket") else { return false };
+        let mut held = self.held();
+        let is_it = held.as_ref().is_some_and(|(ticket, until)| {
+            bool::from(given.as_bytes().ct_eq(ticket.expose().as_bytes())) && Instant::now() < *until
+        });
+        if is_it {
+            *held = None;
+        }
+        is_it
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<(Secret, Instant)>> {
+        self.ticket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a cookie has it.
@@ -134,6 +172,25 @@ mod tests {
             assert_eq!(session.is_in_cookie(&headers), passes, "{cookie}");
         }
         assert!(!session.is_in_cookie(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_ticket_opens_once_and_a_newer_one_takes_its_place() {
+        let session = Session::new(1).unwrap();
+        let query = |ticket: &crate::secret::Secret| format!("ticket={}", ticket.expose());
+        assert!(!session.takes_ticket(Some("ticket=")) && !session.takes_ticket(None));
+        let (first, second) = (session.ticket().unwrap(), session.ticket().unwrap());
+        assert_ne!(first.expose(), session.token.expose());
+        assert!(!session.takes_ticket(Some(&query(&first))), "there is a newer one");
+        assert!(!session.takes_ticket(Some("ticket=x")) && !session.is_in_link(Some(&query(&second))));
+        assert!(session.takes_ticket(Some(&query(&second))));
+        assert!(!session.takes_ticket(Some(&query(&second))), "once");
+        let late = session.ticket().unwrap();
+        if let Some((_, until)) = &mut *session.held() {
+            *until = std::time::Instant::now();
+        }
+        assert!(!session.takes_ticket(Some(&query(&late))));
+        assert!(!format!("{session:?}").contains(late.expose()));
     }
 
     #[test]

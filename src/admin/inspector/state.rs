@@ -15,7 +15,7 @@ use crate::{
         health,
     },
     config::{self, ApiKey, Auth},
-    credentials::{Current, LoginRefused, Problem},
+    credentials::{Current, LoginRefused, Problem, Sources},
 };
 
 impl Inspector {
@@ -26,11 +26,39 @@ impl Inspector {
             "version": env!("CARGO_PKG_VERSION"),
             "draining": self.health.is_draining(),
             "bodies": config.inspector.bodies,
-            "stages": self.health.stages(stage),
+            "stages": self.health.stages(|config, held| stage(config, held, &self.sources)),
             "connections": { "limit": config.limits.max_connections, "workers": config.workers },
             "listen": self.listen(),
             "token": config.guard.token.is_some(),
         })
+    }
+
+    /// Asks STS whose a stage's credentials are; the state has it from then on.
+    pub(super) async fn identify(&self, name: &str) -> Answer {
+        let found = self.health.stages(|config, stage| {
+            let held = stage.credentials.as_ref().and_then(|current| current.load().clone());
+            (config.name == name).then(|| (config.credentials.clone(), config.region.clone(), held))
+        });
+        let Some((wanted, region, held)) = found.into_iter().flatten().next() else {
+            return super::no_such("There is no such stage.");
+        };
+        let Some(held) = held else {
+            return answer::explained(
+                http::StatusCode::CONFLICT,
+                "no-credentials",
+                "There are no credentials to ask about.",
+                "The stage signs nothing, or its source has given none.",
+            );
+        };
+        match self.sources.caller(&wanted, &region, &held.access_key_id).await {
+            Some(arn) => answer::json(http::StatusCode::OK, json!({ "arn": &*arn }).to_string()),
+            None => answer::explained(
+                http::StatusCode::BAD_GATEWAY,
+                "identity-unknown",
+                "STS does not say whose the credentials are.",
+                "`countersign check` says why. It is asked again in a minute.",
+            ),
+        }
     }
 
     /// Has somebody log in, for a stage.
@@ -62,7 +90,7 @@ impl Inspector {
     }
 }
 
-fn stage(config: &config::Stage, stage: &health::Stage) -> Value {
+fn stage(config: &config::Stage, stage: &health::Stage, sources: &Sources) -> Value {
     let url = &config.url;
     let scheme = if url.tls { "https" } else { "http" };
     let rules = config
@@ -87,14 +115,14 @@ fn stage(config: &config::Stage, stage: &health::Stage) -> Value {
         "service": config.service,
         "auth": rules,
         "read_only": config.read_only,
-        "credentials": stage.credentials.as_deref().map(credentials),
+        "credentials": stage.credentials.as_deref().map(|current| credentials(current, sources)),
         "api_key": api_key,
         "clock_offset_seconds": stage.clock.offset(),
     })
 }
 
 /// What is known of credentials, without any secret.
-fn credentials(current: &Current) -> Value {
+fn credentials(current: &Current, sources: &Sources) -> Value {
     let held = current.load();
     let expires = held.as_ref().and_then(|held| held.expires);
     // By the time by which they expire, which may be a gateway's.
@@ -109,6 +137,7 @@ fn credentials(current: &Current) -> Value {
     json!({
         "source": held.as_ref().map(|held| held.source.to_string()),
         "access_key": held.as_ref().map(|held| last_four(&held.access_key_id)),
+        "identity": held.as_ref().and_then(|held| sources.known_caller(&held.access_key_id)).as_deref(),
         "expires": expires.map(time),
         "seconds_left": left,
         "problem": problem(current.problem()),

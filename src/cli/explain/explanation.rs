@@ -71,7 +71,13 @@ pub(super) struct Signing {
 }
 
 impl<'a> Explanation<'a> {
-    pub(super) fn new(prepared: &'a Prepared, body: &[u8], answer: Option<&Answer>) -> Self {
+    /// `signer` is who signs, as STS says.
+    pub(super) fn new(
+        prepared: &'a Prepared,
+        body: &[u8],
+        answer: Option<&Answer>,
+        signer: Option<&str>,
+    ) -> Self {
         let compared = answer.is_some();
         match prepared {
             Prepared::Refused(refused) => {
@@ -81,7 +87,7 @@ impl<'a> Explanation<'a> {
                 refusal: None,
                 request: Some(sent(signed, body)),
                 signing: signing(signed),
-                diagnosis: answer.and_then(|answer| diagnosed(signed, answer)),
+                diagnosis: answer.and_then(|answer| diagnosed(signed, answer, signer)),
                 compared,
             },
         }
@@ -151,7 +157,7 @@ fn signing(signed: &Signed) -> Option<Signing> {
 }
 
 /// What the answer means, against what would have been signed here.
-fn diagnosed(signed: &Signed, answer: &Answer) -> Option<Diagnosis> {
+pub(super) fn diagnosed(signed: &Signed, answer: &Answer, identity_arn: Option<&str>) -> Option<Diagnosis> {
     let scope = signed.signing.as_ref().map(|signing| {
         let mut lines = signing.string_to_sign().split('\n').skip(1);
         let (date, scope) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
@@ -185,7 +191,7 @@ fn diagnosed(signed: &Signed, answer: &Answer) -> Option<Diagnosis> {
         key_sent: signed.headers.contains_key("x-api-key"),
         signed: signed.signing.is_some(),
         ours,
-        identity_arn: None,
+        identity_arn,
         clock_offset: 0,
     })
 }

@@ -28,7 +28,7 @@ pub use parse::Wanted;
 pub(super) use parse::with_args;
 
 use against::Answer;
-use explanation::Explanation;
+use explanation::{Explanation, diagnosed};
 use parse::Shape;
 
 use super::{
@@ -38,7 +38,8 @@ use super::{
 use crate::{
     config::{self, ApiKey, Config},
     credentials::Sources,
-    proxy::{self, Budget, Prepared, Shared, SharedError, is_probe},
+    diagnosis::Diagnosis,
+    proxy::{self, Budget, Prepared, Shared, SharedError, Signed, is_probe},
     secret::Secret,
 };
 
@@ -110,7 +111,7 @@ fn explain(config: Config, wanted: &Wanted) -> Result<ExitCode, ExplainError> {
     }
     let body = wanted.asked.body()?;
     let refusal = wanted.against.as_deref().map(refusal).transpose()?;
-    let prepared = prepare(config, wanted, body.clone(), refusal.as_ref())?;
+    let (prepared, signer) = prepare(config, wanted, body.clone(), refusal.as_ref())?;
     let mut out = io::stdout().lock();
     let written = match (&prepared, wanted.shape) {
         (Prepared::Ready(signed), Shape::Curl) => {
@@ -123,7 +124,7 @@ fn explain(config: Config, wanted: &Wanted) -> Result<ExitCode, ExplainError> {
             .and_then(|()| writeln!(out, "{}", signed.command(&body)))
         }
         (prepared, shape) => {
-            let explanation = Explanation::new(prepared, &body, refusal.as_ref());
+            let explanation = Explanation::new(prepared, &body, refusal.as_ref(), signer.as_deref());
             match shape {
                 Shape::Json => {
                     let text = serde_json::to_string_pretty(&explanation).map_err(io::Error::from)?;
@@ -149,13 +150,13 @@ fn refusal(path: &Path) -> Result<Answer, ExplainError> {
     against::read(&bytes).map_err(|why| ExplainError::NoRefusal { name: name(path), why: why.to_string() })
 }
 
-/// Has the request go through the chain.
+/// Has the request go through the chain; says who signs, where the refusal is one that this matters for and STS says it.
 fn prepare(
     mut config: Config,
     wanted: &Wanted,
     body: Bytes,
     refusal: Option<&Answer>,
-) -> Result<Prepared, ExplainError> {
+) -> Result<(Prepared, Option<Arc<str>>), ExplainError> {
     if is_probe(&config, &wanted.asked.method, wanted.asked.target.path()) {
         return Err(ExplainError::Answered { path: wanted.asked.target.path().to_owned() });
     }
@@ -187,6 +188,20 @@ fn prepare(
     runtime.block_on(async {
         super::run::wait_for_keys(&config, &sources).await;
         let prepared = proxy::prepare(&shared, request, at).await;
-        prepared.map_err(|error| ExplainError::NotHttp(error.to_string()))
+        let prepared = prepared.map_err(|error| ExplainError::NotHttp(error.to_string()))?;
+        // The example keys are nobody's.
+        let signer = match (&prepared, refusal.filter(|_| !wanted.examples)) {
+            (Prepared::Ready(signed), Some(refusal)) => signer(signed, refusal, &config, &sources).await,
+            _ => None,
+        };
+        Ok((prepared, signer))
     })
+}
+
+/// Who signs, if that is to be known and STS says it.
+async fn signer(signed: &Signed, refusal: &Answer, config: &Config, sources: &Sources) -> Option<Arc<str>> {
+    diagnosed(signed, refusal, None).filter(Diagnosis::wants_identity)?;
+    let key = signed.signing.as_ref()?.access_key_id();
+    let stage = config.stages.iter().find(|stage| stage.name == signed.stage)?;
+    sources.caller(&stage.credentials, &stage.region, key).await
 }

@@ -126,6 +126,15 @@ impl Samples<'_> {
         self.encoder.encode_family(&labels)?.encode_gauge(&value)
     }
 
+    /// A gauge's that may lie below 0.
+    ///
+    /// # Errors
+    /// None but the writer's.
+    pub fn signed_gauge(&mut self, labels: &[&str], value: i64) -> fmt::Result {
+        let labels = self.labels(labels);
+        self.encoder.encode_family(&labels)?.encode_gauge(&value)
+    }
+
     /// A gauge's of a unit that has fractions.
     ///
     /// # Errors

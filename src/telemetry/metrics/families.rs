@@ -110,6 +110,8 @@ families! {
         "Questions to the source of credentials, by how they ended."
     API_KEY Gauge "countersign_api_key_loaded" none ["stage"]
         "Whether the stage's API key is known: 1 or 0."
+    CLOCK_OFFSET Gauge "countersign_clock_offset" Seconds ["stage"]
+        "What is added to this machine's time before signing, as the gateway's refusals have taught; 0 while nothing was learned."
     RELOADS Counter "countersign_config_reloads" none ["outcome"]
         "Times that the configuration was read again, by whether it was taken up: applied or rejected."
     LOG_DROPPED Counter "countersign_log_lines_dropped" none []

@@ -44,7 +44,9 @@ await inspect(async (page) => {
   const cookies = { accept: "application/json", "x-tenant": "north", "user-agent": "orders-cli/2.1", cookie: "session=0123456789", connection: "close" };
   await send("/orders?limit=20", { headers: cookies });
   await paths(page, 8);
-  await check("list and stages", "stages");
+  await page.getByRole("button", { name: "Ask STS" }).click();
+  await page.getByText("arn:aws:sts::111122223333:assumed-role/orders-dev/ada").waitFor();
+  await check("list and stages", "stages", ["light", "dark"]);
   await page.getByRole("button", { name: "4xx", exact: true }).click();
   await check("filtered");
   await page.getByRole("button", { name: "4xx", exact: true }).click();

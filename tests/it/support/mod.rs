@@ -15,6 +15,7 @@ pub mod process;
 pub mod python;
 pub mod scene;
 pub mod snapshot;
+pub mod sts;
 pub mod wire;
 
 use std::{

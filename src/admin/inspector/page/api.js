@@ -77,5 +77,7 @@ export const curl = (id) => call(`${at(id)}/curl`);
 export const signedCurl = (id) => post(`${at(id)}/signed-curl`, { confirmed: true });
 /** @param {string} stage */
 export const login = (stage) => post("login", { stage });
+/** @param {string} stage @returns {Promise<{arn: string}>} */
+export const identify = (stage) => post("identity", { stage });
 /** @param {string} har the file's text */
 export const importHar = (har) => call("har", { method: "POST", body: har });

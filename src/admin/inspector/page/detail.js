@@ -173,7 +173,8 @@ function facts(detail) {
   const all = [
     [when(summary.began), null],
     [duration(summary.micros), "took"],
-    [`${bytes(summary.sent_bytes)} / ${bytes(summary.received_bytes)}`, "sent, received"],
+    [bytes(summary.received_bytes), "request"],
+    [bytes(summary.sent_bytes), "answer"],
     [summary.stage && `${line(summary.stage)}${summary.route ? ` ${line(summary.route)}` : ""}`, "stage"],
     [line(summary.auth), "adds"],
     [credentials && `${line(credentials.access_key)}, ${line(credentials.source)}`, "signed by"],

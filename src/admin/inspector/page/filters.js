@@ -67,7 +67,7 @@ export class Filters {
       const chosen = this.store.filter[field];
       if (chosen && !values.includes(chosen)) values.push(chosen);
       const wanted = ["", ...values];
-      if (wanted.join("\n") === [...select.options].map((option) => option.value).join("\n")) continue;
+      if (select.options.length && wanted.join("\n") === [...select.options].map((option) => option.value).join("\n")) continue;
       select.replaceChildren(...wanted.map((value) => h("option", { value }, value || every)));
       select.value = chosen;
     }

@@ -193,7 +193,7 @@ function makeRow(entry) {
       mark ? h("span", { class: "why" }, line(mark)) : null,
     ],
     stage: line(entry.stage ?? ""),
-    size: bytes(entry.received_bytes),
+    size: bytes(entry.sent_bytes),
     took: duration(entry.micros),
     began: clock(entry.began),
   };

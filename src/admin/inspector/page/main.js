@@ -74,9 +74,7 @@ function showStages(front) {
   list.select(null);
   view.classList.remove("has-detail");
   view.classList.toggle("in-front", front);
-  stages.view(byId("detail"));
-  const title = h("button", { type: "button", class: "quiet back", on: { click: back } }, "Back to the list");
-  byId("detail").querySelector(".pane-head")?.append(title);
+  stages.view(byId("detail"), back);
   if (front) byId("detail").querySelector("h2")?.focus();
 }
 

@@ -96,6 +96,7 @@ function sources(sent, signing) {
     "div",
     { class: "sources" },
     h("h3", {}, "The request that was sent"),
+    sent.headers.every((header) => signed.has(header.name.toLowerCase())) ? null : h("p", { class: "from" }, "Paler headers are not signed."),
     h("p", { class: "request-line" }, h("span", { "data-link": "method", class: "source" }, line(sent.method)), " ",
       h("span", { "data-link": "path", class: "source" }, line(path || "/")),
       h("span", { "data-link": "query", class: "source query" }, line(query) || h("span", { class: "quiet-text" }, " no query"))),

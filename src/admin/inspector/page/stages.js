@@ -1,7 +1,7 @@
 // The panel of stages: identity, source and time left with the refresh history, API key, the gateway's clock, routes, and
 // the button that logs in.
 
-import { ApiError, login } from "./api.js";
+import { ApiError, identify, login, state as fetchState } from "./api.js";
 import { byId, h, icon, toast } from "./dom.js";
 import { clock, left, line, when } from "./format.js";
 
@@ -21,6 +21,8 @@ export class Stages {
     this.came = 0;
     /** @type {HTMLElement|null} */
     this.shown = null;
+    /** What leads back to the list. */
+    this.back = () => {};
     setInterval(() => this.tick(), 1000);
   }
 
@@ -28,7 +30,9 @@ export class Stages {
   take(state) {
     this.state = state;
     this.came = Date.now();
-    if (this.shown?.isConnected) this.view(this.shown);
+    // A request that was opened took its place meanwhile: it stays.
+    const into = this.shown?.isConnected ? this.shown.parentElement : null;
+    if (into) this.view(into, this.back);
     this.tick();
   }
 
@@ -56,21 +60,24 @@ export class Stages {
   /**
    * Fills the panel.
    * @param {HTMLElement} into
+   * @param {() => void} back
    */
-  view(into) {
-    this.shown = into;
+  view(into, back) {
+    this.back = back;
     const { state } = this;
     const stages = state?.stages ?? [];
     const top = into.scrollTop;
     const focused = /** @type {HTMLElement|null} */ (into.contains(document.activeElement) ? document.activeElement : null)?.dataset.stage;
-    into.replaceChildren(
+    this.shown = h("div", {},
       h("header", { class: "pane-head" }, h("h2", { tabindex: -1 }, "Stages and credentials"),
         h("p", { class: "quiet-text" }, state
           ? [`countersign ${line(state.version)}`, state.listen?.length ? ` on ${state.listen.map(line).join(", ")}` : "", state.draining ? " · draining" : "",
              state.bodies ? " · bodies are captured" : " · bodies are not captured"]
-          : "Waiting for countersign…")),
+          : "Waiting for countersign…"),
+        h("button", { type: "button", class: "quiet back", on: { click: back } }, "Back to the list")),
       h("div", { class: "pane-body stages" }, stages.map((stage) => this.stage(stage))),
     );
+    into.replaceChildren(this.shown);
     into.scrollTop = top;
     if (focused) for (const element of into.querySelectorAll("[data-stage]")) if (/** @type {HTMLElement} */ (element).dataset.stage === focused) /** @type {HTMLElement} */ (element).focus();
     this.tick();
@@ -102,11 +109,23 @@ export class Stages {
     const seconds = credentials.seconds_left;
     return [
       fact("Credentials", [line(credentials.source), credentials.access_key ? h("code", {}, line(credentials.access_key)) : null]),
-      credentials.identity ? fact("Identity", h("code", {}, line(credentials.identity))) : null,
+      credentials.access_key ? fact("Identity", credentials.identity
+        ? h("code", { class: "arn" }, line(credentials.identity))
+        : h("button", { type: "button", class: "small", title: "sts:GetCallerIdentity, with the credentials that are held", "data-stage": `${stage.name} identity`, on: { click: () => this.identify(stage.name) } }, "Ask STS")) : null,
       fact("Time left", seconds === null || seconds === undefined
         ? h("span", { class: "quiet-text" }, credentials.access_key ? "no end is known" : "–")
         : [h("span", { class: "time-left", "data-left": seconds }), credentials.expires ? h("span", { class: "quiet-text" }, ` until ${when(credentials.expires)}`) : null]),
     ];
+  }
+
+  /** @param {string} name */
+  async identify(name) {
+    try {
+      await identify(name);
+      this.take(await fetchState());
+    } catch (error) {
+      failed(error);
+    }
   }
 
   /** @param {StageState} stage */
@@ -114,8 +133,8 @@ export class Stages {
     const credentials = stage.credentials;
     const problem = credentials?.problem;
     return [
-      problem ? h("div", { class: "trouble", role: "note" }, h("p", {}, icon("alert"), h("b", {}, line(problem.message))), problem.hint ? h("p", {}, line(problem.hint)) : null) : null,
-      stage.api_key?.problem ? h("div", { class: "trouble", role: "note" }, h("p", {}, icon("alert"), h("b", {}, line(stage.api_key.problem)))) : null,
+      trouble(problem),
+      trouble(stage.api_key?.problem),
       credentials?.login ? h("button", { type: "button", class: problem ? "primary" : "", "data-stage": stage.name, on: { click: () => start(stage.name) } }, icon("lock"), h("span", {}, "Log in")) : null,
     ];
   }
@@ -127,9 +146,16 @@ async function start(name) {
     await login(name);
     toast("The login command was started; it may open a browser window");
   } catch (error) {
-    toast(error instanceof ApiError ? error.message : String(error), "failed");
+    failed(error);
   }
 }
+
+/** @param {unknown} error */
+const failed = (error) => toast(error instanceof ApiError ? error.message : String(error), "failed");
+
+/** @param {{message: string, hint: string}|null} [problem] */
+const trouble = (problem) =>
+  problem ? h("div", { class: "trouble", role: "note" }, h("p", {}, icon("alert"), h("b", {}, line(problem.message))), problem.hint ? h("p", {}, line(problem.hint)) : null) : null;
 
 /** @param {string} name @param {any} value */
 const fact = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));

@@ -17,15 +17,16 @@ export function timingView(detail) {
   if (!total || !phases.length) return null;
   const other = total - sum;
   const all = other > total / 200 ? [...phases, { name: "other", micros: other }] : phases;
-  const spoken = all.map((phase) => `${phase.name} ${duration(phase.micros)}`).join(", ");
-  const bar = h("div", { class: "bar", role: "img", "aria-label": `Timing: ${line(spoken)}` });
+  const words = (/** @type {string} */ name) => line(name.replaceAll("_", " "));
+  const spoken = all.map((phase) => `${words(phase.name)} ${duration(phase.micros)}`).join(", ");
+  const bar = h("div", { class: "bar", role: "img", "aria-label": `Timing: ${spoken}` });
   const legend = h("ul", { class: "phases" });
   all.forEach((phase, at) => {
     const hue = phase.name === "other" ? "hue-none" : `hue-${at % HUES}`;
-    const segment = h("span", { class: hue, title: `${line(phase.name)} ${duration(phase.micros)}` });
+    const segment = h("span", { class: hue, title: `${words(phase.name)} ${duration(phase.micros)}` });
     segment.style.setProperty("flex-grow", String(phase.micros));
     bar.append(segment);
-    legend.append(h("li", {}, h("span", { class: `swatch ${hue}`, "aria-hidden": "true" }), line(phase.name), " ", h("b", {}, duration(phase.micros))));
+    legend.append(h("li", {}, h("span", { class: `swatch ${hue}`, "aria-hidden": "true" }), words(phase.name), " ", h("b", {}, duration(phase.micros))));
   });
   return h("div", { class: "timing" }, bar, legend);
 }

@@ -100,7 +100,7 @@
  * @property {boolean} [read_only]
  * @property {{path: string, methods: string[], auth: string}[]} auth
  * @property {CredentialState|null} credentials
- * @property {{source: string, present: boolean, problem: string|null}|null} api_key
+ * @property {{source: string, present: boolean, problem: {message: string, hint: string}|null}|null} api_key
  * @property {number} clock_offset_seconds
  */
 
