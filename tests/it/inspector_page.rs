@@ -233,6 +233,22 @@ fn the_panel_tells_what_stages_live_on_and_has_somebody_log_in() {
 }
 
 #[test]
+fn what_is_not_shown_of_an_answer_is_told_with_the_reason() {
+    let stage = |request: &Request, reply: &mut Reply<'_>| {
+        if request.target() == b"/prod/cut" {
+            reply.send("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 9\r\n\r\nno")?;
+            return Ok(Then::Close);
+        }
+        reply.send(answer("200 OK", &[("content-encoding", "gzip")], b"\x1f\x8b\x08 and so on"))?;
+        Ok(Then::Keep)
+    };
+    let scene = setup().start(stage);
+    ends(inspect(&scene, "bodies.mjs", true));
+    let scene = Setup::new().top(&TOP.replace("inspector.bodies = true\n", "")).start(stage);
+    ends(inspect(&scene, "bodies.mjs", false));
+}
+
+#[test]
 fn a_denial_is_shown_with_who_was_denied_and_the_policy() {
     let sts = sts("arn:aws:iam::111122223333:user/ann");
     let scene = Setup::new()

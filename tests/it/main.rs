@@ -51,7 +51,7 @@
 //! | `logs` | one line a request, and no secret at any level |
 //! | `showing` | `--show` and `--log-failed`: readable, harmless, without secrets, and nothing is held up |
 //! | `metrics` | every number is right after known traffic, and Prometheus' own parsers read it |
-//! | `inspecting` | who may see the inspector, and that nobody keeps others out of its listener |
+//! | `inspecting` | who may see the inspector, how `inspect` leads there, and that nobody keeps others out of its listener |
 //! | `inspecting_api` | what the inspector shows and does: list, events, state, replay, send, commands, archives; no secret |
 //! | `inspector_page` | the inspector's page in a real browser: what it shows and does, and that nothing captured runs in it |
 //! | `tracing` | spans reach a collector, join the client's trace, and hold no secret |

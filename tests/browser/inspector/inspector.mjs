@@ -71,6 +71,7 @@ export function send(target, { method = "GET", headers = {}, body } = {}) {
   return new Promise((resolve, reject) => {
     const request = http.request({ hostname, port, method, path: target, headers, agent: false, insecureHTTPParser: true }, (answer) => {
       answer.resume();
+      answer.on("error", reject);
       answer.on("end", () => resolve(answer.statusCode));
     });
     request.on("error", reject);

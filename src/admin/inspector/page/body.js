@@ -18,7 +18,8 @@ export function bodyView(body, about) {
   const view = h("section", { class: "body" }, head);
   if (body.length === 0) return view;
   if (body.text === null && body.base64 === null) {
-    view.append(h("p", { class: "none" }, about.captured ? "Nothing of it was kept." : "Bodies are not captured. Start countersign with --inspector-bodies to see them."));
+    const otherwise = about.captured ? "Nothing of it was kept." : "Bodies are not captured. Start countersign with --inspector-bodies to see them.";
+    view.append(h("p", { class: "none" }, body.why_not ? `Nothing of it is shown: ${lines(body.why_not)}.` : otherwise));
     return view;
   }
   const text = body.text ?? dump(body.base64 ?? "");

@@ -162,6 +162,7 @@ function responseView(detail, captured) {
   return h("div", { class: "panel-body" },
     h("p", { class: "status-line", "data-outcome": outcome(summary) }, h("span", { class: "code" }, String(answer.status)), " ", line(answer.reason),
       h("span", { class: "quiet-text" }, summary.origin === "proxy" ? " from countersign itself" : ` from the stage ${line(summary.stage)}`)),
+    detail.cut ? h("div", { class: "trouble", role: "note" }, h("p", {}, icon("alert"), h("b", {}, "The answer broke off before its end."))) : null,
     bodyView(answer.body, { title: "Response body", captured, type }),
     h("h3", {}, "Response headers"),
     headerTable(answer.headers));

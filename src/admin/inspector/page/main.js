@@ -3,7 +3,7 @@
 import * as act from "./actions.js";
 import { DetailPane } from "./detail.js";
 import { help } from "./dialogs.js";
-import { button, byId, copy, h } from "./dom.js";
+import { button, byId, copy, h, toast } from "./dom.js";
 import { Filters } from "./filters.js";
 import { line } from "./format.js";
 import { listenToKeys } from "./keys.js";
@@ -142,6 +142,7 @@ const stream = listen({
     stages.take(state);
     later();
   },
+  dropped: (count) => toast(count === 1 ? "One request had to make room before it was shown" : `${count} requests had to make room before they were shown`, "note"),
   cleared,
   status: (status, message) => {
     byId("live").dataset.state = status;

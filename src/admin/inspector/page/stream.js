@@ -10,6 +10,7 @@ const LONGEST_PAUSE = 15000;
  * @typedef {object} Told
  * @property {(summary: import("./types.js").Summary) => void} exchange
  * @property {(state: import("./types.js").State) => void} state
+ * @property {(count: number) => void} dropped so many had to make room before they came
  * @property {() => void} cleared
  * @property {(status: "live"|"cut"|"locked", message: string) => void} status
  */
@@ -37,6 +38,7 @@ export function listen(told) {
     });
     opened.addEventListener("exchange", (event) => told.exchange(JSON.parse(event.data)));
     opened.addEventListener("state", (event) => told.state(JSON.parse(event.data)));
+    opened.addEventListener("dropped", (event) => told.dropped(JSON.parse(event.data).dropped));
     opened.addEventListener("cleared", () => told.cleared());
     opened.addEventListener("error", () => {
       told.status("cut", "The live stream was cut. Trying again…");
@@ -51,7 +53,7 @@ export function listen(told) {
       await state();
     } catch (error) {
       if (error instanceof ApiError && error.status === 401) {
-        told.status("locked", "This page's link is no longer valid: countersign was started anew. Open the link that `countersign run` printed.");
+        told.status("locked", "This page's link is no longer valid: countersign was started anew. `countersign inspect --open` opens the new one.");
         return;
       }
     }

@@ -38,6 +38,7 @@
  * @property {number} kept how many of them were captured
  * @property {string|null} text
  * @property {string|null} base64 when it is no text
+ * @property {string|null} [why_not] why nothing of it is kept, where that is not a matter of settings
  */
 
 /**
@@ -87,6 +88,7 @@
  * @property {{name: string, micros: number}[]} phases
  * @property {{source: string, access_key: string, expires: string|null}|null} credentials
  * @property {string|null} gateway_request_id
+ * @property {boolean} cut the answer broke off
  * @property {Diagnosis|null} diagnosis
  */
 
