@@ -168,6 +168,7 @@ async fn complete(request: &mut Keyed) -> Result<Complete, Refusal> {
             source: &identity.source,
             access_key_id: &identity.access_key_id,
             expires: identity.expires,
+            token: identity.session_token.as_ref(),
             canonical_request: signer.canonical_request().text(),
             string_to_sign: signer.string_to_sign(),
         };

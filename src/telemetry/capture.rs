@@ -104,6 +104,8 @@ pub struct Signed<'a> {
     pub access_key_id: &'a str,
     /// When they expire, if they do.
     pub expires: Option<SystemTime>,
+    /// The session token.
+    pub token: Option<&'a HeaderValue>,
     /// As it was hashed.
     pub canonical_request: &'a [u8],
     /// As it was signed.
@@ -152,8 +154,9 @@ impl Capture {
     /// It is about to be sent. Sent once more, this is what counts.
     pub fn sent(&self, target: &str, headers: &HeaderMap, signed: Option<Signed<'_>>) {
         let tape = &mut self.taken.borrow_mut().tape;
-        tape.sent(target, headers);
-        if let Some(Signed { source, access_key_id, expires, canonical_request, string_to_sign }) = signed {
+        tape.sent(target, headers, signed.as_ref().and_then(|signed| signed.token));
+        if let Some(Signed { source, access_key_id, expires, canonical_request, string_to_sign, .. }) = signed
+        {
             let last = access_key_id.get(access_key_id.len().saturating_sub(4)..).unwrap_or_default();
             tape.signed_with(source, last, expires);
             tape.signing(canonical_request, string_to_sign, access_key_id);
@@ -333,6 +336,7 @@ mod tests {
             source: &source,
             access_key_id: "AKIAABCDEFGHIJKLWXYZ",
             expires: None,
+            token: None,
             canonical_request: b"POST",
             string_to_sign,
         };

@@ -81,8 +81,13 @@ impl Signing {
     /// A copy of what was signed.
     #[must_use]
     pub fn of(canonical_request: &[u8], string_to_sign: &str, access_key_id: &str) -> Self {
+        Self::of_pieces(&[canonical_request], string_to_sign, access_key_id)
+    }
+
+    /// The same of a canonical request in pieces.
+    pub(super) fn of_pieces(canonical_request: &[&[u8]], string_to_sign: &str, access_key_id: &str) -> Self {
         Self {
-            canonical_request: Wiped::of(&[canonical_request]),
+            canonical_request: Wiped::of(canonical_request),
             string_to_sign: string_to_sign.into(),
             access_key_id: access_key_id.into(),
         }

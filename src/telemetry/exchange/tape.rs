@@ -12,7 +12,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 
 use super::{Answer, Body, Credentials, Exchange, Headers, Received, Refusal, Route, Sent, Signing};
 use crate::telemetry::Phase;
@@ -63,7 +63,15 @@ pub(super) struct Pinned {
     pub(super) source: Option<Arc<str>>,
     /// Code and fault of a refusal.
     pub(super) refusal: Option<(&'static str, &'static str)>,
+    /// The session token: a thousand bytes that are the same for hours, and stand in what is sent and in what is signed.
+    pub(super) token: Option<HeaderValue>,
 }
+
+/// In the place of a value's length: it is the session token.
+const THE_TOKEN: u32 = u32::MAX;
+
+/// The field in which it is sent.
+const TOKEN: &str = "x-amz-security-token";
 
 /// Buffers that a thread keeps, and the largest that it does.
 const SPARE: usize = 64;
@@ -168,8 +176,9 @@ impl Tape {
         self.pinned.route = Some(Arc::clone(route));
     }
 
-    /// It is about to be sent.
-    pub fn sent(&mut self, target: &str, headers: &HeaderMap) {
+    /// It is about to be sent, perhaps with this session token.
+    pub fn sent(&mut self, target: &str, headers: &HeaderMap, token: Option<&HeaderValue>) {
+        self.pinned.token = token.cloned();
         self.sent_fields(target, headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
     }
 
@@ -182,7 +191,12 @@ impl Tape {
     /// How what was sent last was signed.
     pub fn signing(&mut self, canonical_request: &[u8], string_to_sign: &str, access_key_id: &str) {
         self.tag(Tag::Signing);
-        self.text(canonical_request);
+        let (before, after) = self.around_token(canonical_request);
+        self.text(before);
+        self.bytes.0.push(u8::from(after.is_some()));
+        if let Some(after) = after {
+            self.text(after);
+        }
         self.text(string_to_sign.as_bytes());
         self.text(access_key_id.as_bytes());
     }
@@ -282,13 +296,28 @@ impl Tape {
         self.number(since.as_nanos() as u64);
     }
 
+    /// What stands before and behind the session token in a canonical request; all of it and nothing when it is not there.
+    fn around_token<'a>(&self, canonical_request: &'a [u8]) -> (&'a [u8], Option<&'a [u8]>) {
+        const LINE: &[u8] = b"\nx-amz-security-token:";
+        let Some(token) = &self.pinned.token else { return (canonical_request, None) };
+        let found = memchr::memmem::find(canonical_request, LINE).and_then(|at| {
+            let (before, value) = canonical_request.split_at(at + LINE.len());
+            Some((before, value.strip_prefix(token.as_bytes())?))
+        });
+        found.map_or((canonical_request, None), |(before, after)| (before, Some(after)))
+    }
+
     fn fields<'a>(&mut self, fields: impl Iterator<Item = (&'a str, &'a [u8])>) {
         let at = self.bytes.len();
         self.length(0);
         let mut count = 0_u32;
         for (name, value) in fields {
             self.text(name.as_bytes());
-            self.text(value);
+            if name == TOKEN && self.pinned.token.as_ref().is_some_and(|token| token == value) {
+                self.bytes.0.extend_from_slice(&THE_TOKEN.to_ne_bytes());
+            } else {
+                self.text(value);
+            }
             count += 1;
         }
         self.bytes.0[at..at + 4].copy_from_slice(&count.to_ne_bytes());
@@ -364,13 +393,14 @@ pub(super) fn is_of<'a>(tape: impl IntoIterator<Item = &'a u8>, id: &str) -> boo
 
 /// The exchange that a tape tells of.
 pub(super) fn read(tape: &[u8], pinned: &Pinned) -> Exchange {
-    let mut reader = Reader(tape);
+    let token = pinned.token.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
+    let mut reader = Reader { left: tape, token };
     let id = reader.string();
     let none = || Received::new(Method::GET, "", Version::HTTP_11, Headers::default());
     let mut exchange = Exchange::new(&id, none());
     exchange.route.clone_from(&pinned.route);
-    while let [tag, rest @ ..] = reader.0 {
-        reader.0 = rest;
+    while let [tag, rest @ ..] = reader.left {
+        reader.left = rest;
         match Tag::ALL[usize::from(*tag)] {
             Tag::Received => {
                 exchange.began = reader.time();
@@ -382,9 +412,13 @@ pub(super) fn read(tape: &[u8], pinned: &Pinned) -> Exchange {
             Tag::Repeats => exchange.replay_of = Some(reader.string().into()),
             Tag::Sent => exchange.sent = Some(Sent::new(&reader.string(), reader.headers(), None)),
             Tag::Signing => {
-                let (canonical, to_sign, key) = (reader.text(), reader.string(), reader.string());
+                let mut canonical = vec![reader.text()];
+                if reader.byte() == 1 {
+                    canonical.extend([token, reader.text()]);
+                }
+                let (to_sign, key) = (reader.string(), reader.string());
                 if let Some(sent) = &mut exchange.sent {
-                    sent.signing = Some(Signing::of(canonical, &to_sign, &key));
+                    sent.signing = Some(Signing::of_pieces(&canonical, &to_sign, &key));
                 }
             }
             Tag::SignedWith => {
@@ -427,12 +461,15 @@ pub(super) fn read(tape: &[u8], pinned: &Pinned) -> Exchange {
 }
 
 /// What is left of a tape. That it ends within a section is impossible: nobody writes half of one.
-struct Reader<'a>(&'a [u8]);
+struct Reader<'a> {
+    left: &'a [u8],
+    token: &'a [u8],
+}
 
 impl<'a> Reader<'a> {
     fn take<const N: usize>(&mut self) -> [u8; N] {
-        let (taken, rest) = self.0.split_first_chunk().expect("a tape has whole sections");
-        self.0 = rest;
+        let (taken, rest) = self.left.split_first_chunk().expect("a tape has whole sections");
+        self.left = rest;
         *taken
     }
 
@@ -450,9 +487,12 @@ impl<'a> Reader<'a> {
     }
 
     fn text(&mut self) -> &'a [u8] {
-        let length = self.length();
-        let (text, rest) = self.0.split_at(length);
-        self.0 = rest;
+        let length = u32::from_ne_bytes(self.take());
+        if length == THE_TOKEN {
+            return self.token;
+        }
+        let (text, rest) = self.left.split_at(length as usize);
+        self.left = rest;
         text
     }
 
@@ -511,6 +551,33 @@ mod tests {
         let (read, whole) = (read.signing.unwrap(), whole.signing.unwrap());
         assert_eq!(read.exposed(), whole.exposed());
         assert_eq!(read.access_key_id(), whole.access_key_id());
+    }
+
+    #[test]
+    fn a_session_token_is_shared_and_read_back_where_it_stood() {
+        let token = HeaderValue::from_static("canary-token");
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-security-token", token.clone());
+        headers.insert("x-other", token.clone());
+        let other = HeaderValue::from_static("canary");
+        for (given, canonical, times) in [
+            (Some(&token), "GET\n/\n\nhost:h\nx-amz-security-token:canary-token\n\nhost\nhash", 1),
+            (Some(&token), "GET\n/\n\nx-own:canary-token\n\nx-own\nhash", 2),
+            (Some(&other), "GET\n/\n\nx-amz-security-token:canary-token\n\nhost\nhash", 3),
+            (None, "GET\n/\n\nx-amz-security-token:canary-token\n\nhost\nhash", 3),
+        ] {
+            let mut tape = tape("1");
+            tape.sent("/", &headers, given);
+            tape.signing(canonical.as_bytes(), "to sign", "AKIA");
+            let exchange = tape.read();
+            let sent = exchange.sent.unwrap();
+            assert_eq!(sent.headers.exposed(), headers);
+            assert_eq!(sent.signing.unwrap().exposed(), canonical.as_bytes());
+            let (bytes, _) = tape.parts();
+            let written = memchr::memmem::find_iter(&bytes, "canary-token").count();
+            // Another one's beginning is cut off where it stands in the canonical request.
+            assert_eq!(written + usize::from(given == Some(&other)), times, "{canonical}");
+        }
     }
 
     #[test]
