@@ -412,4 +412,4 @@ fn text_of(bytes: Vec<u8>, cut: bool) -> Result<String, Vec<u8>> {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use serde_json::json;
 
 use super::{
-    super::{Answer, Credentials, Exchange, Headers, Received, Refusal, Route, Sent, Signing},
+    super::{Answer, Credentials, Exchange, Headers, Received, Refusal, Route, Sent, Signing, Tape},
     Auth, Body, text_of,
 };
 use crate::{
@@ -29,7 +29,7 @@ fn kept(bytes: &[u8], most: usize) -> Body {
 }
 
 /// One with a secret in each place that can hold one.
-pub(in super::super) fn exchange() -> Exchange {
+fn exchange() -> Exchange {
     hide(&Secret::new("canary-of-the-process"));
     let mut received = Received::new(
         Method::POST,
@@ -196,4 +196,25 @@ fn bodies_that_are_no_text_are_base64_and_forgotten_ones_are_nothing() {
     assert_eq!(text_of("ä".as_bytes()[..1].to_vec(), true).unwrap(), "");
     text_of("ä".as_bytes()[..1].to_vec(), false).unwrap_err();
     text_of(b"\xffab".to_vec(), true).unwrap_err();
+}
+
+#[test]
+fn what_is_read_back_is_what_was_written() {
+    let mut whole = exchange();
+    whole.replay_of = Some("fedcba9876543210".into());
+    whole.phases.extend(Phase::ALL.map(|phase| (phase, Duration::from_micros(phase as u64 + 1))));
+    let mut read = Tape::of(&whole).read();
+    assert_eq!(read.sequence, 0, "the hub gives it");
+    read.sequence = whole.sequence;
+    let seen = |exchange: &Exchange| serde_json::to_string(&exchange.detail()).unwrap();
+    assert_eq!(seen(&read), seen(&whole));
+    // And what is not seen.
+    assert_eq!(read.received.headers.exposed(), whole.received.headers.exposed());
+    assert_eq!(read.received.exposed_target(), whole.received.exposed_target());
+    assert_eq!(read.received.body.exposed(), whole.received.body.exposed());
+    let (read, whole) = (read.sent.unwrap(), whole.sent.unwrap());
+    assert_eq!(read.headers.exposed(), whole.headers.exposed());
+    let (read, whole) = (read.signing.unwrap(), whole.signing.unwrap());
+    assert_eq!(read.exposed(), whole.exposed());
+    assert_eq!(read.access_key_id(), whole.access_key_id());
 }
