@@ -155,8 +155,8 @@ mod tests {
 
     #[test]
     fn colours_can_be_had() {
-        let plain = line(&mut fine(), false);
-        let coloured = line(&mut fine(), true);
+        let plain = line(&fine(), false);
+        let coloured = line(&fine(), true);
         assert!(
             coloured.contains("\x1b[32m 200\x1b[0m") && coloured.starts_with("\x1b[2m03:04"),
             "{coloured:?}"
