@@ -805,7 +805,15 @@ fn an_sso_login_is_asked_for_and_taken_up() {
         );
         scene.write("answers/any", &given);
         scene.write(cache, &token(&in_an_hour()));
-        get(&current, "ASIASSO").await;
+        let held = get(&current, "ASIASSO").await;
+
+        // While the portal is down nobody waits for it.
+        scene.write("answers/any", "500 Oops\n");
+        let config = scene.read(".aws/config");
+        scene.write(".aws/config", &format!("{config}# edited\n"));
+        trouble(&current, Kind::Other).await;
+        let now = current.wait_usable(unexpired, LONG).now_or_never().expect("nobody waits").unwrap();
+        assert_eq!(now.serial, held.serial);
     });
 }
 

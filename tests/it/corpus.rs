@@ -170,8 +170,8 @@ fn assert_answer(came: &Came) {
     assert_refusal(&answer, status.parse().unwrap(), code);
 }
 
-/// The same request as frames.
-fn over_h2c(scene: &Scene, case: &Case) -> Result<(), String> {
+/// The same request, to be sent as frames.
+pub fn translated(case: &Case) -> Ask {
     let head = memchr::memmem::find(&case.sent, b"\r\n\r\n").expect("what is translated has a head");
     let (head, body) = (&case.sent[..head], &case.sent[head + 4..]);
     let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
@@ -186,7 +186,12 @@ fn over_h2c(scene: &Scene, case: &Case) -> Result<(), String> {
     if !body.is_empty() {
         ask = ask.body(body);
     }
-    let answer = scene.ask(Via::H2c, &ask);
+    ask
+}
+
+/// The same request as frames.
+fn over_h2c(scene: &Scene, case: &Case) -> Result<(), String> {
+    let answer = scene.ask(Via::H2c, &translated(case));
     let mut came = answer.status.to_string();
     if let Some(code) = answer.head.one("x-countersign-error") {
         assert_refusal(&answer, answer.status, code);

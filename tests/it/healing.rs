@@ -21,12 +21,15 @@ use countersign::demo::{
 use flate2::{Compression, write::GzEncoder};
 use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
 
-use crate::support::{
-    PATIENCE, TempDir,
-    client::{Answer, Ask, Client, Via},
-    origin::{Origin, Then, answer},
-    process::{Countersign, Launch, Stream},
-    scene::{SECRET, Scene, Setup, TOKEN, access_key, assert_refusal},
+use crate::{
+    pages::own_address,
+    support::{
+        PATIENCE, TempDir,
+        client::{Answer, Ask, Client, Via},
+        origin::{Origin, Then, answer},
+        process::{Countersign, Launch, Stream},
+        scene::{SECRET, Scene, Setup, TOKEN, access_key, assert_refusal},
+    },
 };
 
 const ROUTE: &str = "/auth/iam-sigv4";
@@ -557,6 +560,22 @@ fn a_login_that_fails_is_not_run_again_and_one_by_hand_is_taken_up() {
     heard(&scene.proxy, "credentials are ready");
     assert_eq!(scene.ask(Via::Http1, &Ask::new("GET", "/a")).status, 200);
     assert_eq!(logins(&scene), 1);
+}
+
+#[test]
+fn no_login_is_run_for_a_caller_on_another_machine() {
+    let own = own_address();
+    // As others come: not over loopback. Where this machine has no other address, nobody can.
+    if own.is_loopback() {
+        println!("not caused: this machine has no address that others reach");
+        return;
+    }
+    let top = format!("listen = \"{own}:0\"\nguard = {{ allow_remote = true, no_token = true }}");
+    let scene = with_login("echo login >> logins", &top);
+    for via in Via::ALL {
+        scene.refused(via, &Ask::new("GET", "/a"), 503, "no-credentials");
+    }
+    assert_eq!(logins(&scene), 0);
 }
 
 #[test]

@@ -124,6 +124,7 @@ fn what_is_written_serves_and_nothing_is_overwritten_unasked() {
     for arguments in [
         &["--stack", "AuthAPIStack", "--output", "-"][..],
         &["--api-id", &stack.api_id, "--stage", "prod", "-o", "-"],
+        &[&format!("{aws}/auth/api-key"), "--api-id", &stack.api_id, "-o", "-"],
         &["--yes", "-o", "-"],
     ] {
         assert_eq!(run(arguments, 0).out, of(&aws, ""), "{arguments:?}");

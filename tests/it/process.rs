@@ -4,10 +4,11 @@ use std::{
     fs,
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::{fs::PermissionsExt as _, net::UnixListener},
+    time::{Duration, Instant},
 };
 
 use crate::support::{
-    TempDir,
+    PATIENCE, TempDir,
     client::{Ask, Client, Via},
     h2c,
     origin::{Then, answer},
@@ -29,6 +30,22 @@ pub fn admin(process: &Running) -> SocketAddr {
         after.split('"').next()?.trim().parse().ok()
     };
     process.find(address).expect("the admin listener is announced")
+}
+
+/// Waits until this series is not 0; it may be named by its beginning.
+pub fn counted(process: &Running, series: &str) {
+    let (address, end) = (admin(process), Instant::now() + PATIENCE);
+    loop {
+        let metrics = get(address, "/metrics").text().to_owned();
+        let is_it = |line: &&str| line.starts_with(series);
+        let values =
+            metrics.lines().filter(is_it).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        if values.sum::<f64>() > 0.0 {
+            return;
+        }
+        assert!(Instant::now() < end, "{series} counted nothing:\n{metrics}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn get(address: SocketAddr, target: &str) -> crate::support::client::Answer {
@@ -373,10 +390,12 @@ fn a_head_that_does_not_come_ends_in_a_timeout_with_a_code() {
     assert_eq!(client.exchange(&Ask::new("GET", "/a")).unwrap().status, 200);
     client.send(b"GET /b HTTP/1.1\r\n").unwrap();
     assert_refusal(&client.answer("GET").unwrap(), 408, "header-timeout");
+    assert_eq!(scene.origin.take().len(), 1);
     // Who sends nothing at all is cut off; there is no request to answer.
+    let scene = Setup::new().top("admin = \"127.0.0.1:0\"\n[limits]\nheader_timeout = \"200ms\"").start_ok();
     let mut silent = Client::connect(scene.proxy.address()).unwrap();
     assert_eq!(silent.rest().unwrap(), b"");
-    assert_eq!(scene.origin.take().len(), 1);
+    counted(scene.proxy.process(), "countersign_client_connections_ended_total{cause=\"header-timeout\"}");
 }
 
 #[test]

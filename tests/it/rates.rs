@@ -11,12 +11,15 @@ use std::{
     time::Instant,
 };
 
-use crate::support::{
-    PATIENCE,
-    client::{Answer, Ask, Client, Via},
-    h2c,
-    origin::{Then, answer},
-    scene::{Scene, Setup, assert_refusal},
+use crate::{
+    process::counted,
+    support::{
+        PATIENCE,
+        client::{Answer, Ask, Client, Via},
+        h2c,
+        origin::{Then, answer},
+        scene::{Scene, Setup, assert_refusal},
+    },
 };
 
 /// Holds answers back until a test lets them go, by the request's path.
@@ -66,7 +69,9 @@ impl Gate {
 }
 
 fn in_flight(most: usize, wait: &str) -> Setup {
-    Setup::new().top(&format!("[limits]\nmax_in_flight = {most}\nin_flight_wait = \"{wait}\""))
+    Setup::new().top(&format!(
+        "admin = \"127.0.0.1:0\"\n[limits]\nmax_in_flight = {most}\nin_flight_wait = \"{wait}\""
+    ))
 }
 
 fn get(path: &str) -> Ask {
@@ -96,8 +101,10 @@ fn eventually(scene: &Scene, via: Via, path: &str, meanwhile: (u16, &str)) -> An
 #[test]
 fn a_burst_passes_and_what_is_beyond_is_told_when_to_come_back() {
     for via in Via::ALL {
-        let scene =
-            Setup::new().stage("rate_limit = { rate = \"2/h\", burst = 3, wait = \"0s\" }").start_ok();
+        let scene = Setup::new()
+            .top("admin = \"127.0.0.1:0\"")
+            .stage("rate_limit = { rate = \"2/h\", burst = 3, wait = \"0s\" }")
+            .start_ok();
         for _ in 0..3 {
             scene.sent(via, &get("/a"));
         }
@@ -107,6 +114,7 @@ fn a_burst_passes_and_what_is_beyond_is_told_when_to_come_back() {
             let seconds: u64 = refused.head.one("retry-after").expect("it says when").parse().unwrap();
             assert!((1..=1800).contains(&seconds), "a turn comes each half hour: {seconds}");
         }
+        counted(scene.proxy.process(), "countersign_refusals_total{code=\"rate-limited\"");
         // What is refused for another reason takes no turn, and is told that reason.
         scene.refused(via, &get("/../a"), 400, "dot-segment");
     }
@@ -203,6 +211,7 @@ fn beyond_the_places_there_is_a_refusal_that_costs_nothing() {
             let refused = scene.refused(via, &ask, 503, "too-many-in-flight");
             assert_eq!(refused.head.one("retry-after"), Some("1"));
         }
+        counted(scene.proxy.process(), "countersign_refusals_total{code=\"too-many-in-flight\"");
         gate.open("/held/1");
         gate.open("/held/2");
         for holder in &mut holders {

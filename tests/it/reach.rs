@@ -151,10 +151,12 @@ fn an_address_that_swallows_packets_leaves_time_for_the_next() {
     let deaf = Deaf::at(SocketAddr::from(([127, 0, 0, 1], 0)));
     let origin = named(([127, 0, 0, 2], deaf.address().port()).into(), "by the second");
     let hosts = directory.write("hosts", "127.0.0.1 two.test\n127.0.0.2 two.test\n");
-    let launch = match with_hosts(&hosts) {
-        Some(wrapper) => before(&led_to(&origin, "two.test", origin.ca())).wrapped(&wrapper),
-        None => before(&led_to(&origin, "127.0.0.2", origin.ca())),
+    let Some(wrapper) = with_hosts(&hosts) else {
+        // No name can have two addresses here: the fault is not caused.
+        println!("not caused: this machine allows no mount namespace");
+        return;
     };
+    let launch = before(&led_to(&origin, "two.test", origin.ca())).wrapped(&wrapper);
     let answer = Via::Http1.exchange(launch.start().address(), &Ask::new("GET", "/a")).unwrap();
     assert_eq!((answer.status, answer.text()), (200, "by the second"));
 }

@@ -8,27 +8,34 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{
-    client::{Answer, Ask, Client, Via},
-    h2c,
-    origin::{Reply, Request, Then, answer},
-    process::{Countersign, Running, listening},
-    scene::{Scene, Setup, assert_refusal, ok},
+use crate::{
+    process::counted,
+    support::{
+        client::{Answer, Ask, Client, Via},
+        h2c,
+        origin::{Reply, Request, Then, answer},
+        process::{Countersign, Running, listening},
+        scene::{Scene, Setup, assert_refusal, ok},
+    },
 };
+
+/// Where it is counted.
+const ADMIN: &str = "admin = \"127.0.0.1:0\"";
 
 fn get(target: &str) -> Ask {
     Ask::new("GET", target)
 }
 
 fn limits(lines: &str) -> Setup {
-    Setup::new().top(&format!("[log]\nfilter = \"info,countersign=debug\"\n[limits]\n{lines}"))
+    Setup::new().top(&format!("{ADMIN}\n[log]\nfilter = \"info,countersign=debug\"\n[limits]\n{lines}"))
 }
 
-/// Waits until a connection has ended for this reason.
+/// Waits until a connection has ended for this reason, by the log and by the metrics.
 fn ended(proxy: &Countersign, cause: &str) {
     let wanted = format!("\"cause\":\"{cause}\"");
     let found = proxy.process().find(|line| line.contains(&wanted).then_some(()));
     assert!(found.is_some(), "{}", proxy.process().output());
+    counted(proxy.process(), &format!("countersign_client_connections_ended_total{{cause=\"{cause}\"}}"));
 }
 
 /// Sends a byte of a body now and then, until there is an answer or nothing more to send.
@@ -49,6 +56,7 @@ fn trickle(address: SocketAddr, bytes: usize) -> (usize, Answer) {
 pub fn trickled() -> Answer {
     let scene = limits("body_timeout = \"300ms\"\nmin_body_rate = \"1KiB\"").start_ok();
     let (sent, answer) = trickle(scene.proxy.address(), 100_000);
+    counted(scene.proxy.process(), "countersign_refusals_total{code=\"body-too-slow\"");
     assert!((2..100_000).contains(&sent), "{sent}");
     assert!(scene.origin.take().is_empty());
     answer
@@ -160,8 +168,9 @@ fn large(request: &Request, reply: &mut Reply<'_>) -> io::Result<Then> {
 fn a_client_that_reads_nothing_of_its_answer_loses_the_connection() {
     for tls in [false, true] {
         let setup = if tls { "tls = \"self-signed\"\n" } else { "" };
-        let top =
-            format!("{setup}[log]\nfilter = \"info,countersign=debug\"\n[limits]\nwrite_timeout = \"500ms\"");
+        let top = format!(
+            "{setup}{ADMIN}\n[log]\nfilter = \"info,countersign=debug\"\n[limits]\nwrite_timeout = \"500ms\""
+        );
         let scene = Setup::new().top(&top).start(large);
         let certificate = scene.proxy.home().path().join(".local/state/countersign/localhost.pem");
         let connect = || match tls {
@@ -214,7 +223,7 @@ fn a_stream_whose_client_opens_no_window_is_reset_and_others_go_on() {
 fn the_longest_idle_connection_makes_room_for_a_new_one() {
     for workers in [1, 2] {
         let top = format!(
-            "workers = {workers}\n[log]\nfilter = \"info,countersign=debug\"\n[limits]\nmax_connections = 2"
+            "{ADMIN}\nworkers = {workers}\n[log]\nfilter = \"info,countersign=debug\"\n[limits]\nmax_connections = 2"
         );
         let scene = Setup::new().top(&top).start_ok();
         let connect = || Client::connect(scene.proxy.address()).unwrap();
@@ -254,9 +263,7 @@ fn the_longest_idle_connection_makes_room_for_a_new_one() {
 
 #[test]
 fn heads_that_never_end_lock_nobody_out() {
-    let top =
-        "[log]\nfilter = \"info,countersign=debug\"\n[limits]\nmax_connections = 2\nheader_timeout = \"1h\"";
-    let scene = Setup::new().top(top).start_ok();
+    let scene = limits("max_connections = 2\nheader_timeout = \"1h\"").start_ok();
     let half = b"GET /b HTTP/1.1\r\nhost: localhost\r\nx-a: x";
     let mut clients: Vec<_> = (0..2).map(|_| Client::connect(scene.proxy.address()).unwrap()).collect();
     for client in &mut clients {
@@ -375,8 +382,10 @@ fn thousands_of_idle_connections_cost_little_and_lock_nobody_out() {
             assert_eq!(other.exchange(&get("/a")).unwrap().status, 200);
         }
     }
-    let each = resident(scene.proxy.process()).saturating_sub(before) / count;
+    let after = resident(scene.proxy.process());
+    let each = after.saturating_sub(before) / count;
     assert!(each < MOST, "{each} kB for each of {count} connections");
+    assert!(count < 10_000 || after <= 150 << 10, "{after} kB for {count} connections");
     println!("{each} kB for each of {count} connections");
 
     // All places are taken, and yet everybody is served.

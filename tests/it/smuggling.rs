@@ -9,8 +9,9 @@ use self::{
     origins::{Origin, Read},
 };
 use crate::{
-    corpus::{HTTP1, LIMITS, exchange, with_tail},
+    corpus::{HTTP1, LIMITS, exchange, translated, with_tail},
     support::{
+        client::{Ask, Via},
         corpus,
         process::{Countersign, Launch},
         scene::{ACCESS_KEY, SECRET},
@@ -68,6 +69,24 @@ impl Pair {
         seen.len()
     }
 
+    /// The same of a request that comes as frames.
+    fn agree_on(&self, name: &str, ask: &Ask) -> usize {
+        let [(what, seen), (other, others_seen)] = [0, 1].map(|which| {
+            let (origin, proxy) = &self.stages[which];
+            let answer =
+                Via::H2c.exchange(proxy.address(), ask).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let code = answer.head.one("x-countersign-error").map(str::to_owned);
+            let seen = origin.take(usize::from(code.is_none())).into_iter().map(|report| {
+                let read =
+                    report.unwrap_or_else(|error| panic!("{name}: the stage could not read it: {error}"));
+                comparable(read, &origin.address.to_string())
+            });
+            ((answer.status, code), seen.collect::<Vec<_>>())
+        });
+        assert_eq!((what, &seen), (other, &others_seen), "{name}");
+        seen.len()
+    }
+
     fn end(self) {
         for (origin, proxy) in self.stages {
             // The connections that it kept end with it.
@@ -98,6 +117,10 @@ fn two_stages_see_the_same_requests() {
         let seen = pair.agree(&case.name, &bytes, case.ends);
         let tail = usize::from(case.answers.last().is_some_and(|last| last == "open"));
         assert_eq!(seen, case.reached.len() + tail, "{}", case.name);
+    }
+    for case in cases.iter().filter(|case| case.over_h2c) {
+        let seen = pair.agree_on(&case.name, &translated(case));
+        assert_eq!(seen, case.reached.len(), "{} over h2c", case.name);
     }
     pair.end();
 }

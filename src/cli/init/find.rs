@@ -72,14 +72,16 @@ pub(super) async fn place(args: &InitArgs, account: &Account) -> Result<Place, I
 async fn by_url(args: &InitArgs, account: &Account, url: &str) -> Result<Place, InitError> {
     let told = told(url);
     let place = |api, stage, http, url| Place { url, api, stage, http, name: None, keys: Vec::new() };
-    if let Some(id) = &args.api_id {
+    let (api, first) = match (told, &args.api_id) {
+        (Some((_, _, first)), Some(id)) => (id.clone(), first),
+        (Some((api, _, first)), None) => (api, first),
         // A custom domain's mapping decides which stage it is; the path need not say.
-        let stage = args.stage.clone().or_else(|| told.as_ref().and_then(|(.., stage)| stage.clone()));
-        let stage = stage.unwrap_or_else(|| NO_PATH.to_owned());
-        let url = told.map_or_else(|| url.to_owned(), |_| of_stage(url, &stage));
-        return Ok(place(id.clone(), stage, None, url));
-    }
-    let Some((api, _, first)) = told else { return Err(InitError::NoApi { url: url.to_owned() }) };
+        (None, Some(id)) => {
+            let stage = args.stage.clone().unwrap_or_else(|| NO_PATH.to_owned());
+            return Ok(place(id.clone(), stage, None, url.to_owned()));
+        }
+        (None, None) => return Err(InitError::NoApi { url: url.to_owned() }),
+    };
     let (http, _, stages) = stages(account, &api).await?;
     let stage = match (&args.stage, first) {
         (Some(named), _) => Some(named.clone()).filter(|named| stages.contains(named)),
