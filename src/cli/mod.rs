@@ -251,7 +251,7 @@ pub fn command() -> clap::Command {
         .display_order(8);
     let exec = config::with_args(exec).args(exec::args());
     let explain = clap::Command::new("explain")
-        .about("Show step by step what would be signed and sent for a request, or why a gateway refused it; sends nothing")
+        .about("Show step by step what would be signed and sent for a request, or why a gateway refused it; sends the stage nothing")
         .override_usage("countersign explain METHOD PATH [STAGE_URL] [OPTIONS]")
         .after_help(EXPLAIN_EXAMPLES)
         .display_order(6);
