@@ -23,9 +23,12 @@ use tokio::{
 };
 
 use super::{Inspector, query::Query};
-use crate::admin::{
-    answer::{Answer, AnswerBody, Events, explained},
-    serve::Crowd,
+use crate::{
+    admin::{
+        answer::{Answer, AnswerBody, Events, explained},
+        serve::Crowd,
+    },
+    telemetry::exchange::State,
 };
 
 /// Exchanges that are written at once.
@@ -83,9 +86,10 @@ impl Following {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut state = Value::Null;
-        let mut cleared = self.inspector.hub.state().cleared;
+        let State { last: backlog, mut cleared } = self.inspector.hub.state();
         self.look(&mut state).await?;
-        while self.catch_up().await? {}
+        // At once what was there, and no more: under load it would never come to its ticks.
+        while self.last < backlog && self.catch_up().await? {}
         let (mut looked, mut written) = (Instant::now(), Instant::now());
         loop {
             tokio::select! {

@@ -179,7 +179,7 @@ impl Tape {
         self.pinned.route = Some(Arc::clone(route));
     }
 
-    /// It is about to be sent, perhaps with this session token.
+    /// It is about to be sent; `token` is the one of temporary credentials.
     pub fn sent(&mut self, target: &str, headers: &HeaderMap, token: Option<&HeaderValue>) {
         self.pinned.token = token.cloned();
         self.sent_fields(target, headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
