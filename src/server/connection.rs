@@ -145,9 +145,6 @@ async fn serve_http1(
     });
     let connection = http1::Builder::new()
         .header_read_timeout(None)
-        // Otherwise hyper itself would look, while the chain has a request, whether the client is still there: by reading,
-        // for which it takes a new buffer, since the request's header values are slices of the last one.
-        .half_close(wire.tells_who_left())
         .max_buf_size(MAX_BUFFER)
         .max_header_size(MAX_HEAD)
         .serve_connection(TokioIo::new(wire), service);

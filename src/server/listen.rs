@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -187,22 +187,6 @@ impl Conn {
 
     pub(super) const fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
-    }
-
-    /// Whether [`Self::poll_left`] can tell.
-    pub(super) const fn tells_who_left(&self) -> bool {
-        matches!(self, Self::Tcp(_))
-    }
-
-    /// Waits until the client has closed its side, or the connection broke, without reading anything. What has come
-    /// before that hides it.
-    pub(super) fn poll_left(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let Self::Tcp(stream) = self else { return Poll::Pending };
-        let mut byte = [0];
-        match ready!(stream.poll_peek(cx, &mut ReadBuf::new(&mut byte))) {
-            Ok(0) | Err(_) => Poll::Ready(()),
-            Ok(_) => Poll::Pending,
-        }
     }
 
     /// Whether ALPN chose HTTP/2 (RFC 7301); `None` when it chose nothing.

@@ -109,11 +109,6 @@ impl Wire {
         }
     }
 
-    /// Whether it ends by itself when the client leaves while the chain has its request.
-    pub(super) const fn tells_who_left(&self) -> bool {
-        self.conn.tells_who_left()
-    }
-
     fn read_ahead(&mut self, buf: &mut ReadBuf<'_>) -> bool {
         let (bytes, given, length) = &mut self.ahead;
         if given == length {
@@ -396,20 +391,11 @@ impl AsyncWrite for Wire {
             own => own.map_ok(|_| ()),
         };
         ready!(this.unless_stalled(cx, written))?;
-        match this.watch.phase.get() {
-            // hyper flushes once its own buffer is empty: the answer is out, and what follows is another one.
-            Phase::Tail => {
-                this.next_request();
-                // hyper may not read until more comes, so the time for the head begins here; what is late is answered
-                // there.
-                let _ = this.watch.phase.get() == Phase::Head && this.is_late(cx);
-            }
-            // It flushes whenever it is polled, so this is where its task waits for the client to leave.
-            Phase::Busy if !this.watch.is_http2() && this.conn.poll_left(cx).is_ready() => {
-                this.watch.ends_for(ConnectionEnd::Closed);
-                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-            }
-            Phase::Busy | Phase::Idle | Phase::Head => {}
+        // hyper flushes once its own buffer is empty: the answer is out, and what follows is another one.
+        if this.watch.phase.get() == Phase::Tail {
+            this.next_request();
+            // hyper may not read until more comes, so the time for the head begins here; what is late is answered there.
+            let _ = this.watch.phase.get() == Phase::Head && this.is_late(cx);
         }
         Poll::Ready(Ok(()))
     }
