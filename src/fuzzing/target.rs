@@ -1,5 +1,7 @@
 //! The request target: what it names, where it goes, and which rules it meets.
 
+use std::sync::OnceLock;
+
 use http::{HeaderMap, Uri, uri::PathAndQuery};
 
 use super::plain::{LONGEST, assert_strict, decoded, encoded, is_utf8, pairs};
@@ -50,16 +52,67 @@ pub fn target(input: &[u8]) {
     assert_forwarded(&uri, &stage, below);
 }
 
-/// Decoded once, twice, and so on until nothing changes, is there ever a segment that a server could read as a dot
-/// segment?
+/// Decoded once, twice, and so on until nothing changes, is there ever a segment that some server could read as a dot
+/// segment? A parameter ends its name, and so does a NUL.
 fn shows_dot_segment(path: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(path).replace('\\', "/");
-    let named = |segment: &str| segment.split(';').next().unwrap_or_default().to_owned();
-    if text.split('/').map(named).any(|name| name == "." || name == "..") {
+    let text = loosely(path);
+    let mut names = text.split(|byte| b"/\\".contains(byte)).map(|segment| {
+        let end = segment.iter().position(|byte| b";\0".contains(byte));
+        &segment[..end.unwrap_or(segment.len())]
+    });
+    if names.any(|name| [&b"."[..], b".."].contains(&name)) {
         return true;
     }
     let next = decoded(path);
     next != path && shows_dot_segment(&next)
+}
+
+/// As ASCII what some server could read as that: every such spelling is replaced.
+fn loosely(text: &[u8]) -> Vec<u8> {
+    static SPELLINGS: OnceLock<Vec<(Vec<u8>, &str)>> = OnceLock::new();
+    let spellings = SPELLINGS.get_or_init(spellings);
+    let mut out = Vec::new();
+    let mut rest = text;
+    while let [first, after @ ..] = rest {
+        let spelt = |spelling: &[u8]| {
+            rest.get(..spelling.len()).is_some_and(|text| text.eq_ignore_ascii_case(spelling))
+        };
+        // Nothing else begins one.
+        let begins = *first == b'%' || *first >= 0xc0;
+        if let Some((spelling, meant)) = spellings.iter().find(|(spelling, _)| begins && spelt(spelling)) {
+            out.extend_from_slice(meant.as_bytes());
+            rest = &rest[spelling.len()..];
+        } else {
+            out.push(*first);
+            rest = after;
+        }
+    }
+    out
+}
+
+/// Dots, slashes and semicolons, and what Unicode's compatibility forms make such; each as IIS escapes it, and as UTF-8
+/// of two, three and four bytes, were fewer enough or not.
+fn spellings() -> Vec<(Vec<u8>, &'static str)> {
+    let meant: [(&str, &[char]); 5] = [
+        (".", &['.', '\u{2024}', '\u{fe52}', '\u{ff0e}']),
+        ("..", &['\u{2025}']),
+        ("/", &['/', '\u{ff0f}']),
+        ("\\", &['\\', '\u{ff3c}', '\u{fe68}']),
+        (";", &[';', '\u{ff1b}', '\u{fe54}']),
+    ];
+    let mut all = Vec::new();
+    for (meant, written) in meant {
+        for code in written.iter().copied().map(u32::from) {
+            all.push((format!("%u{code:04x}").into_bytes(), meant));
+            let tail = |sixes: u32| (code >> (6 * sixes) & 0x3f) as u8 | 0x80;
+            if code < 0x800 {
+                all.push((vec![0xc0 | (code >> 6) as u8, tail(0)], meant));
+            }
+            all.push((vec![0xe0 | (code >> 12) as u8, tail(1), tail(0)], meant));
+            all.push((vec![0xf0, tail(2), tail(1), tail(0)], meant));
+        }
+    }
+    all
 }
 
 /// The path as the gateway reads it.
