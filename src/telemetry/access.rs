@@ -206,7 +206,7 @@ pub async fn flush_when_due() {
 }
 
 /// How lines are written, decided before the first request. They are no events of `tracing`: passing thirty fields
-/// through a subscriber by reference, each to be matched again, took two thousand instructions a request.
+/// through a subscriber by reference, each to be matched again there, is work that writing them does not need.
 struct Form {
     sender: SyncSender<Message>,
     /// What is below this is not written.

@@ -1,8 +1,8 @@
 //! The last exchanges of the process, within so many bytes.
 //!
 //! Workers hand over tapes, whose bytes are copied to the end of one ring that has all of its room from the start: memory
-//! is written in order, no allocator is asked, and what made room is overwritten by what comes next. Who reads gets
-//! exchanges, read back outside the lock.
+//! is written in order, an allocator is hardly ever asked, and what made room is overwritten by what comes next. Who reads
+//! gets exchanges, read back outside the lock.
 
 use std::{
     collections::VecDeque,
@@ -52,6 +52,8 @@ struct Ring {
     bytes: VecDeque<u8>,
     /// Bytes that were there before the first of these.
     gone: u64,
+    /// What the last ones referred to, which is mostly the same: what was referred to last, first.
+    shared: VecDeque<Arc<Pinned>>,
     dropped: u64,
     state: State,
 }
@@ -61,15 +63,23 @@ struct Held {
     sequence: u64,
     /// Where its tape begins, counted from the first byte that ever was in the ring.
     at: u64,
-    length: usize,
-    pinned: Pinned,
+    length: u32,
+    pinned: Arc<Pinned>,
 }
+
+impl Held {
+    /// What it takes beside its tape, were nothing shared: with an `Arc`'s two counts.
+    const WEIGHT: usize = size_of::<Self>() + size_of::<Pinned>() + 2 * size_of::<usize>();
+}
+
+/// How many sets of what is shared are known again: those of the rules that take turns, for each worker, and refusals.
+const SHARED: usize = 32;
 
 /// A copy of one.
 struct Copied {
     sequence: u64,
     tape: TapeBytes,
-    pinned: Pinned,
+    pinned: Arc<Pinned>,
 }
 
 impl Copied {
@@ -82,14 +92,31 @@ impl Copied {
 
 impl Ring {
     fn weight(&self) -> usize {
-        self.bytes.len() + self.held.len() * size_of::<Held>()
+        self.bytes.len() + self.held.len() * Held::WEIGHT
+    }
+
+    /// The same, if it is known.
+    fn shared(&mut self, pinned: Pinned) -> Arc<Pinned> {
+        let known = match self.shared.iter().position(|known| known.is(&pinned)) {
+            Some(0) => return Arc::clone(&self.shared[0]),
+            Some(at) => self.shared.remove(at),
+            None => {
+                // What nothing refers to any more, perhaps a session's token, goes with the last that did.
+                self.shared.retain(|known| Arc::strong_count(known) > 1);
+                self.shared.truncate(SHARED - 1);
+                None
+            }
+        };
+        let known = known.unwrap_or_else(|| Arc::new(pinned));
+        self.shared.push_front(Arc::clone(&known));
+        known
     }
 
     /// Whether there was one.
     fn let_the_oldest_go(&mut self) -> bool {
         let Some(oldest) = self.held.pop_front() else { return false };
-        self.bytes.drain(..oldest.length);
-        self.gone += oldest.length as u64;
+        self.bytes.drain(..oldest.length as usize);
+        self.gone += u64::from(oldest.length);
         self.dropped += 1;
         true
     }
@@ -98,7 +125,7 @@ impl Ring {
     fn pieces(&self, held: &Held) -> [&[u8]; 2] {
         let (front, back) = self.bytes.as_slices();
         let start = (held.at - self.gone) as usize;
-        let end = start + held.length;
+        let end = start + held.length as usize;
         let of = |slice: &'_ [u8], before: usize| {
             let place = |at: usize| at.saturating_sub(before).min(slice.len());
             place(start)..place(end)
@@ -108,7 +135,7 @@ impl Ring {
 
     fn copy(&self, held: &Held) -> Copied {
         let tape = TapeBytes::of(self.pieces(held));
-        Copied { sequence: held.sequence, tape, pinned: held.pinned.clone() }
+        Copied { sequence: held.sequence, tape, pinned: Arc::clone(&held.pinned) }
     }
 }
 
@@ -142,17 +169,19 @@ impl Hub {
         let mut ring = self.ring();
         ring.state.last += 1;
         let sequence = ring.state.last;
-        let weight = bytes.len() + size_of::<Held>();
+        let weight = bytes.len() + Held::WEIGHT;
         // All at once, so that it never has more. Memory that was never written to costs nothing.
         let has_room = ring.bytes.capacity() > 0 || ring.bytes.try_reserve_exact(self.most).is_ok();
-        if weight > self.most || !has_room {
+        let length = u32::try_from(bytes.len()).ok().filter(|_| weight <= self.most && has_room);
+        let Some(length) = length else {
             ring.dropped += 1;
             return sequence;
-        }
+        };
         while ring.weight() + weight > self.most && ring.let_the_oldest_go() {}
+        let pinned = ring.shared(pinned);
         let at = ring.gone + ring.bytes.len() as u64;
         ring.bytes.extend(&*bytes);
-        ring.held.push_back(Held { sequence, at, length: bytes.len(), pinned });
+        ring.held.push_back(Held { sequence, at, length, pinned });
         sequence
     }
 
@@ -187,6 +216,7 @@ impl Hub {
     pub fn clear(&self) {
         let mut ring = self.ring();
         ring.held.clear();
+        ring.shared.clear();
         ring.gone += ring.bytes.len() as u64;
         let mut bytes = std::mem::take(&mut ring.bytes);
         let (front, back) = bytes.as_mut_slices();
@@ -209,97 +239,4 @@ impl std::fmt::Debug for Hub {
 }
 
 #[cfg(test)]
-mod tests {
-    use http::{HeaderMap, HeaderValue, Method, Version};
-
-    use super::{
-        super::{Body, Tape},
-        Held, Hub, State,
-    };
-
-    fn exchange(number: usize, body: usize) -> Tape {
-        let mut headers = HeaderMap::new();
-        headers.insert("host", HeaderValue::from_static("localhost"));
-        let target = format!("/{number}");
-        let id = format!("{number:016x}");
-        let mut tape = Tape::begin(&id, (&Method::GET, &target, Version::HTTP_11), &headers, None);
-        let mut kept = Body::keeping(body);
-        kept.push(&vec![b'x'; body]);
-        tape.received_body(&kept);
-        tape
-    }
-
-    fn numbers(hub: &Hub, after: u64, limit: usize) -> Vec<u64> {
-        hub.after(after, limit).exchanges.iter().map(|exchange| exchange.sequence).collect()
-    }
-
-    #[test]
-    fn ten_thousand_exchanges_stay_within_its_bytes_and_the_oldest_go_first() {
-        const MOST: usize = 1 << 20;
-        let hub = Hub::new(MOST);
-        for number in 0..10_000 {
-            hub.publish(exchange(number, number % 3000));
-            assert!(hub.bytes() <= MOST);
-        }
-        let all = hub.after(0, usize::MAX);
-        let held = all.exchanges.len() as u64;
-        assert!(held > 100, "{held}");
-        assert_eq!((all.last, all.dropped), (10_000, 10_000 - held));
-        assert_eq!(numbers(&hub, 0, usize::MAX), (10_001 - held..=10_000).collect::<Vec<_>>());
-        let bodies: usize = all.exchanges.iter().map(|exchange| exchange.received.body.kept()).sum();
-        assert!(bodies < hub.bytes() && hub.bytes() > MOST - 4_000, "{bodies} {}", hub.bytes());
-        assert!(hub.ring().bytes.capacity() <= MOST, "more room than it may have");
-        assert!(hub.find(&format!("{:016x}", 0)).is_none());
-        // Each is what it was, also the one that goes round the end of the memory.
-        for exchange in all.exchanges {
-            let number = exchange.sequence - 1;
-            assert_eq!(exchange.received.exposed_target(), format!("/{number}"));
-            assert_eq!(exchange.received.body.exposed(), vec![b'x'; number as usize % 3000]);
-            assert_eq!(hub.find(&format!("{number:016x}")).unwrap().sequence, exchange.sequence);
-        }
-    }
-
-    #[test]
-    fn one_that_has_no_room_is_not_held() {
-        let hub = Hub::new(10_000);
-        hub.publish(exchange(1, 10));
-        hub.publish(exchange(2, 20_000));
-        assert_eq!((numbers(&hub, 0, 9), hub.after(0, 0).dropped), (vec![1], 1));
-        assert_eq!(hub.publish(exchange(3, 10)), 3);
-        assert_eq!(numbers(&hub, 0, 9), [1, 3]);
-        // Nor is anything where there is no room at all.
-        let none = Hub::new(size_of::<Held>());
-        none.publish(exchange(1, 0));
-        assert_eq!((numbers(&none, 0, 9), none.bytes()), (vec![], 0));
-        let too_much = Hub::new(usize::MAX);
-        too_much.publish(exchange(1, 0));
-        assert_eq!((numbers(&too_much, 0, 9), too_much.state().last), (vec![], 1));
-    }
-
-    #[test]
-    fn it_is_read_in_pages() {
-        let hub = Hub::new(1 << 20);
-        for number in 0..10 {
-            hub.publish(exchange(number, 10));
-        }
-        assert_eq!(numbers(&hub, 0, 3), [1, 2, 3]);
-        assert_eq!(numbers(&hub, 3, 2), [4, 5]);
-        assert!(numbers(&hub, 10, 2).is_empty());
-        assert!(numbers(&hub, 99, 2).is_empty());
-    }
-
-    #[test]
-    fn who_looks_sees_what_was_published_and_cleared() {
-        let hub = Hub::new(1 << 20);
-        assert_eq!(hub.state(), State::default());
-        hub.publish(exchange(1, 10));
-        assert_eq!(hub.state(), State { last: 1, cleared: 0 });
-        hub.clear();
-        assert_eq!(hub.state(), State { last: 1, cleared: 1 });
-        assert_eq!((numbers(&hub, 0, 9), hub.bytes()), (vec![], 0));
-        let other = std::sync::Arc::clone(&hub);
-        assert_eq!(std::thread::spawn(move || other.publish(exchange(2, 10))).join().unwrap(), 2);
-        assert_eq!((numbers(&hub, 1, 9), hub.state().last), (vec![2], 2));
-        assert!(hub.find(&format!("{:016x}", 1)).is_none());
-    }
-}
+mod tests;

@@ -6,15 +6,19 @@
 //! sections with the same tag the last one counts, as of attempts the last one does. Numbers are in the machine's own
 //! order, since no tape leaves the process.
 
+mod bytes;
+mod fields;
 mod read;
 
 use std::{
-    cell::RefCell,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::{Arc, LazyLock},
+    time::{Duration, SystemTime},
 };
 
+pub(super) use bytes::TapeBytes;
+use fields::Fields;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use memchr::memmem::Finder;
 pub(super) use read::read;
 
 use super::{Answer, Body, Credentials, Exchange, Received, Refusal, Route, Sent};
@@ -60,34 +64,41 @@ const VERSIONS: [Version; 5] =
     [Version::HTTP_11, Version::HTTP_2, Version::HTTP_10, Version::HTTP_09, Version::HTTP_3];
 
 /// What is shared, and so not copied to the tape.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct Pinned {
     pub(super) route: Option<Arc<Route>>,
     pub(super) source: Option<Arc<str>>,
+    /// When the credentials expire.
+    pub(super) expires: Option<SystemTime>,
     /// Code and fault of a refusal.
     pub(super) refusal: Option<(&'static str, &'static str)>,
     /// The session token: a thousand bytes that are the same for hours, and stand in what is sent and in what is signed.
     pub(super) token: Option<HeaderValue>,
 }
 
-/// In the place of a value's length: it is the session token.
-const THE_TOKEN: u32 = u32::MAX;
-
-/// The field in which it is sent.
-const TOKEN: &str = "x-amz-security-token";
-
-/// Buffers that a thread keeps, and the largest that it does.
-const SPARE: usize = 64;
-const SPARE_BYTES: usize = 16 << 10;
-
-thread_local! {
-    static SPARES: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
-}
-
 /// One exchange on its way. It begins with the request's id.
 pub struct Tape {
     bytes: TapeBytes,
+    /// Where the fields stand that came.
+    received: Fields,
     pinned: Pinned,
+}
+
+impl Pinned {
+    /// Whether these are the same things, not only equal ones.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        fn same<T: ?Sized>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
+            match (one, other) {
+                (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+                (one, other) => one.is_none() && other.is_none(),
+            }
+        }
+        let token = |pinned: &Self| pinned.token.as_ref().map(|token| token.as_bytes().as_ptr_range());
+        same(self.route.as_ref(), other.route.as_ref())
+            && same(self.source.as_ref(), other.source.as_ref())
+            && (self.expires, self.refusal) == (other.expires, other.refusal)
+            && token(self) == token(other)
+    }
 }
 
 impl Tape {
@@ -109,16 +120,16 @@ impl Tape {
         (method, target, version): (&Method, &str, Version),
         fields: impl Iterator<Item = (&'a str, &'a [u8])>,
     ) -> Self {
-        let bytes = TapeBytes(SPARES.with_borrow_mut(Vec::pop).unwrap_or_default());
-        let mut tape = Self { bytes, pinned: Pinned::default() };
-        tape.text(id.as_bytes());
+        let mut tape =
+            Self { bytes: TapeBytes::empty(), received: Fields::default(), pinned: Pinned::default() };
+        tape.bytes.text(id.as_bytes());
         tape.tag(Tag::Received);
-        tape.time(began);
+        tape.bytes.time(began);
         let version = VERSIONS.iter().position(|known| *known == version).unwrap_or_default();
-        tape.bytes.0.push(version as u8);
-        tape.text(method.as_str().as_bytes());
-        tape.text(target.as_bytes());
-        tape.fields(fields);
+        tape.bytes.byte(version as u8);
+        tape.bytes.text(method.as_str().as_bytes());
+        tape.bytes.text(target.as_bytes());
+        tape.received = fields::write(&mut tape.bytes, fields, Fields::default(), None);
         tape
     }
 
@@ -171,7 +182,7 @@ impl Tape {
     /// It repeats the request with this id.
     pub fn repeats(&mut self, id: &str) {
         self.tag(Tag::Repeats);
-        self.text(id.as_bytes());
+        self.bytes.text(id.as_bytes());
     }
 
     /// Where it goes.
@@ -187,30 +198,30 @@ impl Tape {
 
     fn sent_fields<'a>(&mut self, target: &str, fields: impl Iterator<Item = (&'a str, &'a [u8])>) {
         self.tag(Tag::Sent);
-        self.text(target.as_bytes());
-        self.fields(fields);
+        self.bytes.text(target.as_bytes());
+        // Most fields go as they came.
+        fields::write(&mut self.bytes, fields, self.received, self.pinned.token.as_ref());
     }
 
     /// How what was sent last was signed.
     pub fn signing(&mut self, canonical_request: &[u8], string_to_sign: &str, access_key_id: &str) {
         self.tag(Tag::Signing);
         let (before, after) = self.around_token(canonical_request);
-        self.text(before);
-        self.bytes.0.push(u8::from(after.is_some()));
+        self.bytes.text(before);
+        self.bytes.byte(u8::from(after.is_some()));
         if let Some(after) = after {
-            self.text(after);
+            self.bytes.text(after);
         }
-        self.text(string_to_sign.as_bytes());
-        self.text(access_key_id.as_bytes());
+        self.bytes.text(string_to_sign.as_bytes());
+        self.bytes.text(access_key_id.as_bytes());
     }
 
     /// With what: of the access key's id the end.
     pub fn signed_with(&mut self, source: &Arc<str>, access_key: &str, expires: Option<SystemTime>) {
         self.pinned.source = Some(Arc::clone(source));
+        self.pinned.expires = expires;
         self.tag(Tag::SignedWith);
-        self.text(access_key.as_bytes());
-        self.bytes.0.push(u8::from(expires.is_some()));
-        self.time(expires.unwrap_or(UNIX_EPOCH));
+        self.bytes.text(access_key.as_bytes());
     }
 
     /// The head of the stage's answer.
@@ -220,16 +231,16 @@ impl Tape {
 
     fn answer_fields<'a>(&mut self, status: StatusCode, fields: impl Iterator<Item = (&'a str, &'a [u8])>) {
         self.tag(Tag::Answer);
-        self.bytes.0.extend_from_slice(&status.as_u16().to_ne_bytes());
-        self.fields(fields);
+        self.bytes.raw(status.as_u16().to_ne_bytes());
+        fields::write(&mut self.bytes, fields, Fields::default(), None);
     }
 
     /// The proxy answers.
     pub fn refused(&mut self, code: &'static str, fault: &'static str, message: &str, hint: &str) {
         self.pinned.refusal = Some((code, fault));
         self.tag(Tag::Refused);
-        self.text(message.as_bytes());
-        self.text(hint.as_bytes());
+        self.bytes.text(message.as_bytes());
+        self.bytes.text(hint.as_bytes());
     }
 
     /// The request's body, as far as it is kept.
@@ -245,24 +256,24 @@ impl Tape {
     /// How it ended.
     pub fn ended(&mut self, end: &End) {
         self.tag(Tag::Ended);
-        self.bytes.0.extend_from_slice(&end.status.to_ne_bytes());
-        self.bytes.0.push(u8::from(end.cut));
-        self.number(u64::from(end.attempts));
-        self.number(end.answered);
-        self.number(end.total.as_nanos() as u64);
+        self.bytes.raw(end.status.to_ne_bytes());
+        self.bytes.byte(u8::from(end.cut));
+        self.bytes.number(u64::from(end.attempts));
+        self.bytes.number(end.answered);
+        self.bytes.number(end.total.as_nanos() as u64);
     }
 
     /// How long a phase was.
     pub fn phase(&mut self, phase: Phase, took: Duration) {
         self.tag(Tag::Phase);
-        self.bytes.0.push(phase as u8);
-        self.number(took.as_nanos() as u64);
+        self.bytes.byte(phase as u8);
+        self.bytes.number(took.as_nanos() as u64);
     }
 
     /// The gateway's own id of it.
     pub fn gateway_id(&mut self, id: &[u8]) {
         self.tag(Tag::GatewayId);
-        self.text(id);
+        self.bytes.text(id);
     }
 
     /// What was written, and what it refers to.
@@ -277,99 +288,25 @@ impl Tape {
     }
 
     fn tag(&mut self, tag: Tag) {
-        self.bytes.0.push(tag as u8);
-    }
-
-    fn number(&mut self, number: u64) {
-        self.bytes.0.extend_from_slice(&number.to_ne_bytes());
-    }
-
-    fn length(&mut self, length: usize) {
-        // Heads and what is kept of bodies are far below 4 GiB.
-        self.bytes.0.extend_from_slice(&(length as u32).to_ne_bytes());
-    }
-
-    fn text(&mut self, text: &[u8]) {
-        self.length(text.len());
-        self.bytes.0.extend_from_slice(text);
-    }
-
-    fn time(&mut self, at: SystemTime) {
-        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.number(since.as_nanos() as u64);
+        self.bytes.byte(tag as u8);
     }
 
     /// What stands before and behind the session token in a canonical request; all of it and nothing when it is not there.
     fn around_token<'a>(&self, canonical_request: &'a [u8]) -> (&'a [u8], Option<&'a [u8]>) {
-        const LINE: &[u8] = b"\nx-amz-security-token:";
+        static LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\nx-amz-security-token:"));
         let Some(token) = &self.pinned.token else { return (canonical_request, None) };
-        let found = memchr::memmem::find(canonical_request, LINE).and_then(|at| {
-            let (before, value) = canonical_request.split_at(at + LINE.len());
+        let found = LINE.find(canonical_request).and_then(|at| {
+            let (before, value) = canonical_request.split_at(at + LINE.needle().len());
             Some((before, value.strip_prefix(token.as_bytes())?))
         });
         found.map_or((canonical_request, None), |(before, after)| (before, Some(after)))
     }
 
-    fn fields<'a>(&mut self, fields: impl Iterator<Item = (&'a str, &'a [u8])>) {
-        let at = self.bytes.len();
-        self.length(0);
-        let mut count = 0_u32;
-        for (name, value) in fields {
-            self.text(name.as_bytes());
-            if name == TOKEN && self.pinned.token.as_ref().is_some_and(|token| token == value) {
-                self.bytes.0.extend_from_slice(&THE_TOKEN.to_ne_bytes());
-            } else {
-                self.text(value);
-            }
-            count += 1;
-        }
-        self.bytes.0[at..at + 4].copy_from_slice(&count.to_ne_bytes());
-    }
-
     fn body(&mut self, tag: Tag, body: &Body) {
         self.tag(tag);
-        self.number(body.len());
-        self.bytes.0.push(u8::from(body.why_not().is_some()));
-        self.text(body.exposed());
-    }
-}
-
-/// The bytes of a tape. Their buffer is used again, and so written over; one that is given back is wiped before.
-pub(super) struct TapeBytes(Vec<u8>);
-
-impl TapeBytes {
-    /// A copy.
-    pub(super) fn of(pieces: [&[u8]; 2]) -> Self {
-        Self(pieces.concat())
-    }
-}
-
-impl std::ops::Deref for TapeBytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl Drop for TapeBytes {
-    fn drop(&mut self) {
-        if (1..=SPARE_BYTES).contains(&self.0.capacity()) {
-            let is_kept = SPARES.try_with(|spares| {
-                let mut spares = spares.borrow_mut();
-                let has_room = spares.len() < SPARE;
-                if has_room {
-                    self.0.clear();
-                    spares.push(std::mem::take(&mut self.0));
-                }
-                has_room
-            });
-            if is_kept == Ok(true) {
-                return;
-            }
-        }
-        self.0.fill(0);
-        std::hint::black_box(&self.0);
+        self.bytes.number(body.len());
+        self.bytes.byte(u8::from(body.why_not().is_some()));
+        self.bytes.text(body.exposed());
     }
 }
 
@@ -398,7 +335,7 @@ pub(super) fn is_of<'a>(tape: impl IntoIterator<Item = &'a u8>, id: &str) -> boo
 mod tests {
     use http::{HeaderMap, HeaderValue, Method, Version};
 
-    use super::{SPARE, SPARES, Tape, is_of};
+    use super::{Tape, is_of};
 
     fn tape(id: &str) -> Tape {
         let mut headers = HeaderMap::new();
@@ -450,22 +387,5 @@ mod tests {
             assert_eq!(is_of(bytes.iter(), id), found, "{id}");
         }
         assert!(!is_of([], "abc"));
-    }
-
-    #[test]
-    fn its_buffer_is_used_again() {
-        std::thread::spawn(|| {
-            drop(tape("1"));
-            let capacity = SPARES.with_borrow(|spares| {
-                assert_eq!(spares.len(), 1);
-                spares[0].capacity()
-            });
-            let again = tape("2");
-            assert_eq!((SPARES.with_borrow(Vec::len), again.bytes.0.capacity()), (0, capacity));
-            drop((0..2 * SPARE).map(|_| tape("3")).collect::<Vec<_>>());
-            assert_eq!(SPARES.with_borrow(Vec::len), SPARE);
-        })
-        .join()
-        .unwrap();
     }
 }

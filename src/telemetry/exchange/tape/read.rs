@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderValue, Method, StatusCode, Version};
 
-use super::{Pinned, THE_TOKEN, Tag, VERSIONS};
+use super::{Pinned, Tag, VERSIONS, fields};
 use crate::telemetry::{
     Phase,
     exchange::{Answer, Body, Credentials, Exchange, Headers, Received, Refusal, Sent, Signing},
@@ -14,6 +14,7 @@ use crate::telemetry::{
 pub(in crate::telemetry::exchange) fn read(tape: &[u8], pinned: &Pinned) -> Exchange {
     let token = pinned.token.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
     let mut reader = Reader { left: tape, token };
+    let mut received = Vec::new();
     let id = reader.string();
     let none = || Received::new(Method::GET, "", Version::HTTP_11, Headers::default());
     let mut exchange = Exchange::new(&id, none());
@@ -25,11 +26,17 @@ pub(in crate::telemetry::exchange) fn read(tape: &[u8], pinned: &Pinned) -> Exch
                 exchange.began = reader.time();
                 let version = VERSIONS[usize::from(reader.byte())];
                 let method = Method::from_bytes(reader.text()).expect("it was a method");
-                exchange.received = Received::new(method, &reader.string(), version, reader.headers());
+                let target = reader.string();
+                received = fields::read(&mut reader, &[]);
+                exchange.received = Received::new(method, &target, version, Headers::copied(&received));
             }
             Tag::ReceivedBody => exchange.received.body = reader.body(),
             Tag::Repeats => exchange.replay_of = Some(reader.string().into()),
-            Tag::Sent => exchange.sent = Some(Sent::new(&reader.string(), reader.headers(), None)),
+            Tag::Sent => {
+                let target = reader.string();
+                let headers = Headers::copied(&fields::read(&mut reader, &received));
+                exchange.sent = Some(Sent::new(&target, headers, None));
+            }
             Tag::Signing => {
                 let mut canonical = vec![reader.text()];
                 if reader.byte() == 1 {
@@ -41,16 +48,15 @@ pub(in crate::telemetry::exchange) fn read(tape: &[u8], pinned: &Pinned) -> Exch
                 }
             }
             Tag::SignedWith => {
-                let access_key = reader.string().into();
-                let expires = reader.byte() == 1;
-                let expires = Some(reader.time()).filter(|_| expires);
+                let (access_key, expires) = (reader.string().into(), pinned.expires);
                 exchange.credentials =
                     pinned.source.clone().map(|source| Credentials { source, access_key, expires });
             }
             Tag::Answer => {
                 let status = u16::from_ne_bytes(reader.take());
                 let status = StatusCode::from_u16(status).expect("it was a status");
-                exchange.answer = Some(Answer { status, headers: reader.headers(), body: Body::default() });
+                let headers = Headers::copied(&fields::read(&mut reader, &[]));
+                exchange.answer = Some(Answer { status, headers, body: Body::default() });
             }
             Tag::AnswerBody => {
                 let body = reader.body();
@@ -80,13 +86,13 @@ pub(in crate::telemetry::exchange) fn read(tape: &[u8], pinned: &Pinned) -> Exch
 }
 
 /// What is left of a tape. That it ends within a section is impossible: nobody writes half of one.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     left: &'a [u8],
-    token: &'a [u8],
+    pub(super) token: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    fn take<const N: usize>(&mut self) -> [u8; N] {
+    pub(super) fn take<const N: usize>(&mut self) -> [u8; N] {
         let (taken, rest) = self.left.split_first_chunk().expect("a tape has whole sections");
         self.left = rest;
         *taken
@@ -101,18 +107,15 @@ impl<'a> Reader<'a> {
         u64::from_ne_bytes(self.take())
     }
 
-    fn length(&mut self) -> usize {
-        u32::from_ne_bytes(self.take()) as usize
+    pub(super) fn bytes(&mut self, length: usize) -> &'a [u8] {
+        let (bytes, rest) = self.left.split_at(length);
+        self.left = rest;
+        bytes
     }
 
     fn text(&mut self) -> &'a [u8] {
         let length = u32::from_ne_bytes(self.take());
-        if length == THE_TOKEN {
-            return self.token;
-        }
-        let (text, rest) = self.left.split_at(length as usize);
-        self.left = rest;
-        text
+        self.bytes(length as usize)
     }
 
     fn string(&mut self) -> String {
@@ -121,12 +124,6 @@ impl<'a> Reader<'a> {
 
     fn time(&mut self) -> SystemTime {
         UNIX_EPOCH + Duration::from_nanos(self.number())
-    }
-
-    fn headers(&mut self) -> Headers {
-        let count = self.length();
-        let fields: Vec<_> = (0..count).map(|_| (self.text(), self.text())).collect();
-        Headers::copied(&fields)
     }
 
     fn body(&mut self) -> Body {
