@@ -8,11 +8,12 @@ use std::{
     io::{self, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Command, ExitCode, Stdio},
+    process::{ExitCode, Stdio},
     time::Duration,
 };
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use tokio::{process::Command, time::timeout};
 
 use super::{
     InspectArgs,
@@ -23,6 +24,9 @@ use crate::{proxy::OWN_COOKIE, secret::Secret, server};
 
 /// For each question to the running one, which is on this machine.
 const LIMIT: Duration = Duration::from_secs(5);
+
+/// How long what opens links may take to say that it does not. Without a desktop it is the browser itself, and runs on.
+const OPENS_WITHIN: Duration = Duration::from_secs(3);
 
 /// There is no link, or it opens nothing.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -102,7 +106,7 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode, InspectError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let shown = runtime.block_on(opening(&link, args.open, &path))?;
     if args.open {
-        open(&shown)?;
+        runtime.block_on(open(&shown))?;
     } else {
         // Whoever does not read on has no use for it.
         let _ = writeln!(io::stdout(), "{}", shown.expose());
@@ -145,11 +149,18 @@ async fn opening(link: &Secret, once: bool, path: &Path) -> Result<Secret, Inspe
     }
 }
 
-fn open(link: &Secret) -> Result<(), InspectError> {
+async fn open(link: &Secret) -> Result<(), InspectError> {
     let failed = |source| InspectError::NotOpened { program: OPENER, source };
-    // What a browser writes is nobody's business here.
-    let ended = Command::new(OPENER).arg(link.expose()).stdin(Stdio::null()).stdout(Stdio::null()).status();
-    if ended.map_err(|error| failed(Some(error)))?.success() { Ok(()) } else { Err(failed(None)) }
+    // What a browser writes is nobody's business here, least of all once this has ended.
+    let mut command = Command::new(OPENER);
+    command.arg(link.expose()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let started = command.spawn();
+    let mut opener = started.map_err(|error| failed(Some(error)))?;
+    match timeout(OPENS_WITHIN, opener.wait()).await {
+        Ok(Ok(ended)) if !ended.success() => Err(failed(None)),
+        Ok(Err(error)) => Err(failed(Some(error))),
+        _ => Ok(()),
+    }
 }
 
 /// What to do where no file is: there may be others.

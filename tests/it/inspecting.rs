@@ -1,10 +1,15 @@
 //! Who may see the inspector, and what a browser is told to do with it: the token's link, the cookie, the header of what
 //! acts, the guard of the listener; and that nobody who holds its connections keeps others out.
 
-use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt as _};
+use std::{
+    fs,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
+    time::{Duration, Instant},
+};
 
 use crate::support::{
-    TempDir,
+    PATIENCE, TempDir,
     client::{Answer, Ask, Client, Via},
     inspector::{Inspector, link, link_file, parts},
     process::Launch,
@@ -192,9 +197,10 @@ fn every_run_has_a_link_of_its_own_which_no_log_shows_and_which_goes_with_it() {
     assert!(fs::metadata(&file).is_err(), "the file is gone");
 }
 
-/// A program that stands for the one that opens links, and writes down what it was asked to open.
-fn opener(home: &TempDir, exit: u8) -> String {
-    let script = format!("#!/bin/sh\nprintf '%s' \"$1\" > \"$HOME/opened\"\nexit {exit}\n");
+/// A program that stands for the one that opens links, and writes down what it was asked to open. `end` is what it does
+/// then.
+fn opener(home: &TempDir, end: &str) -> String {
+    let script = format!("#!/bin/sh\nprintf '%s' \"$1\" > \"$HOME/opened\"\n{end}\n");
     let name = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
     let file = home.write(&format!("bin/{name}"), &script);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
@@ -220,7 +226,7 @@ fn inspect_prints_the_link_of_the_one_that_runs_and_opens_it_by_a_ticket() {
     assert_eq!((ended.code, ended.out, ended.err.as_str()), (Some(0), format!("{link}\n"), ""));
 
     // A browser is not told the token: others see command lines. What it is told opens the page once.
-    let path = opener(home, 0);
+    let path = opener(home, "exit 0");
     let ended = inspect(&["--open"], Some(&path));
     assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (Some(0), "", ""), "{ended:?}");
     let opened = fs::read_to_string(home.path().join("opened")).unwrap();
@@ -231,12 +237,24 @@ fn inspect_prints_the_link_of_the_one_that_runs_and_opens_it_by_a_ticket() {
     assert!(answer.head.one("set-cookie").unwrap().contains(&token));
     assert_eq!(exchange(address, &Ask::new("GET", target)).status, 401, "it was good once");
 
-    let ended = inspect(&["--open"], Some(&opener(home, 3)));
+    let ended = inspect(&["--open"], Some(&opener(home, "exit 3")));
     assert_eq!(ended.code, Some(1));
     assert!(
         ended.err.contains("does not open the link") && ended.err.contains("without --open"),
         "{ended:?}"
     );
+    // A browser that it becomes itself, as without a desktop, is not waited for.
+    let browser = home.path().join("browser");
+    let runs_on = "echo $$ > \"$HOME/pid\" && mv \"$HOME/pid\" \"$HOME/browser\"; exec sleep 120";
+    let ended = inspect(&["--open"], Some(&opener(home, runs_on)));
+    let deadline = Instant::now() + PATIENCE;
+    while !browser.exists() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let killed = format!("kill $(cat '{}')", browser.display());
+    let killed = std::process::Command::new("sh").args(["-c", &killed]).status().unwrap();
+    assert!(killed.success(), "it runs on");
+    assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (Some(0), "", ""), "{ended:?}");
     let ended = inspect(&["--open"], Some("/nowhere"));
     assert_eq!(ended.code, Some(1));
     assert!(!ended.err.contains(&token), "{ended:?}");
