@@ -61,6 +61,20 @@ impl Shell {
     }
 }
 
+/// Each of the three routes was asked, with what it wants and with less.
+fn checked(printed: &str) {
+    for (path, with) in [
+        ("/auth/api-key", "the API key"),
+        ("/auth/iam-sigv4", "the signature"),
+        ("/auth/iam-sigv4-and-api-key", "signature and API key"),
+    ] {
+        let said = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let expected = format!("ok GET {path} 200 with {with}, refused with less");
+        assert!(printed.lines().any(|line| said(line) == expected), "{expected}\n{printed}");
+    }
+    assert!(!printed.contains("fail "), "{printed}");
+}
+
 #[test]
 fn every_command_of_the_page_does_what_the_page_says() {
     let ministack = Ministack::start_as(&format!("{REGION}.amazonaws.com"));
@@ -83,8 +97,9 @@ fn every_command_of_the_page_does_what_the_page_says() {
 
     let mut proxy: Option<(Running, String)> = None;
     let (mut answers, mut commands) = (0, 0);
+    let (mut checks, mut refused) = (0, 0);
     let mut printed = String::new();
-    let mut known: Vec<(String, &str)> = Vec::new();
+    let (mut stage, mut known) = (String::new(), Vec::<(String, &str)>::new());
     for block in blocks() {
         match block.kind.as_str() {
             "sh" => {
@@ -102,6 +117,24 @@ fn every_command_of_the_page_does_what_the_page_says() {
                     script = script.replace("localhost:8080", address);
                 }
                 printed = shell.run(&script).out;
+                match block.text.trim_end() {
+                    "countersign check" => {
+                        checked(&printed);
+                        checks += 1;
+                    }
+                    calls if calls.starts_with("curl") => calls.lines().for_each(|call| {
+                        // Without the proxy it answers 403.
+                        let path = call.split_once("localhost:8080").unwrap().1;
+                        let asked = format!(
+                            "curl -so /dev/null -w '%{{http_code}}' --cacert '{}' --connect-to '::{}' '{stage}{path}'",
+                            front.authority(),
+                            front.address()
+                        );
+                        assert_eq!(shell.run(&asked).out.trim_end(), "403", "{path}");
+                        refused += 1;
+                    }),
+                    _ => {}
+                }
                 answers += printed.matches(r#"{"message": "success"}"#).count();
                 if known.is_empty() && printed.contains("ApiGatewayUrl") {
                     let word = |key: &str| {
@@ -109,12 +142,14 @@ fn every_command_of_the_page_does_what_the_page_says() {
                         after.split_whitespace().next().unwrap().to_owned()
                     };
                     let url = word("ApiGatewayUrl");
+                    stage.clone_from(&url);
                     let id = url.trim_start_matches("https://").split('.').next().unwrap().to_owned();
                     let mut capital = id.clone();
                     capital[..1].make_ascii_uppercase();
+                    // First, as an id that begins with a digit is its own capital.
                     known = vec![
+                        (format!("Invoke{capital}"), "InvokeA1b2c3d4e5"),
                         (id, "a1b2c3d4e5"),
-                        (capital, "A1b2c3d4e5"),
                         (word("ApiKeyId"), "k9l8m7n6o5"),
                         ("000000000000".to_owned(), "111122223333"),
                     ];
@@ -130,6 +165,7 @@ fn every_command_of_the_page_does_what_the_page_says() {
         }
     }
     assert!(commands >= 9, "{commands}: the page's blocks are others now");
+    assert_eq!((checks, refused), (1, 3), "it is checked once, and three routes refuse who signs nothing");
     assert_eq!(answers, 4, "three routes, three verified answers, and one without a proxy that runs");
     let (running, _) = proxy.expect("the page starts the proxy");
     running.signal("TERM");

@@ -6,6 +6,7 @@ use std::{
     fs,
     net::TcpListener,
     path::Path,
+    process::Command,
 };
 
 use crate::support::{
@@ -196,6 +197,36 @@ fn colours_are_for_terminals_and_who_wants_them() {
         for plain in [&[("TERM", "xterm"), ("NO_COLOR", "1")][..], &[("TERM", "dumb")], &[]] {
             assert_eq!(shown(plain), piped, "{arguments:?} {plain:?}");
         }
+    }
+}
+
+/// What bash itself makes of the script, without the completions that a system has beside it.
+#[test]
+fn bash_completes_commands_flags_and_values() {
+    const ASKED: &str = r#"
+source ./completions
+COMP_WORDS=(countersign "$@"); COMP_CWORD=$#
+_countersign countersign "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+printf '%s\n' "${COMPREPLY[@]-}"
+"#;
+    let launch = Launch::arguments([]);
+    let script = Launch::arguments(["completions", "bash"]).run();
+    launch.home().write("completions", &script.out);
+    for (typed, expected) in [
+        (&["ex"][..], &["exec", "explain"][..]),
+        (&["stack", "de"], &["delete", "deploy"]),
+        (&["check", "--js"], &["--json"]),
+        (&["policy", "--format", "t"], &["terraform"]),
+        (&["completions", "f"], &["fish"]),
+        (&["nothing-like-it"], &[""]),
+    ] {
+        let mut bash = Command::new("bash");
+        bash.args(["--noprofile", "--norc", "-u", "-c", ASKED, "bash"]).args(typed).env_remove("BASH_ENV");
+        let ended = Running::spawn(bash.current_dir(launch.home().path())).end();
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{ended:?}");
+        let mut offered: Vec<_> = ended.out.lines().collect();
+        offered.sort_unstable();
+        assert_eq!(offered, expected, "{typed:?}");
     }
 }
 
