@@ -248,7 +248,7 @@ fn ready_lines_are_understood() {
 #[test]
 fn programs_are_heard_signalled_and_ended() {
     let mut shell = std::process::Command::new("sh");
-    let script = "trap 'echo caught; exit 7' TERM; echo ready; echo aside >&2; while :; do read -r _; done";
+    let script = "trap 'echo caught; exit 7' TERM; echo aside >&2; echo ready; while :; do read -r _; done";
     // Nothing is ever written to its standard input: `read` waits until the signal comes.
     let mut running = Running::spawn(shell.args(["-c", script]).stdin(std::process::Stdio::piped()));
     assert_eq!(running.find(|line| (line == "ready").then_some(1)), Some(1));
