@@ -16,6 +16,7 @@ use std::{
 use serde_json::Value;
 
 use crate::support::{
+    PATIENCE,
     client::{Ask, Client, Via},
     faulty::{End, Faulty, ID, Moment},
     origin::{Options, Then, answer},
@@ -284,7 +285,7 @@ fn a_connection_that_ended_while_the_proxy_slept_costs_no_request() {
     for via in Via::ALL {
         scene.sent(via, &Ask::new("POST", "/a"));
         // As a laptop that sleeps: what happened meanwhile, it sees all at once.
-        scene.proxy.process().signal("STOP");
+        scene.proxy.process().stop();
         let (address, asked) = (scene.proxy.address(), mpsc::channel());
         let client = thread::spawn(move || {
             let mut client = Client::connect(address).unwrap();
@@ -294,7 +295,9 @@ fn a_connection_that_ended_while_the_proxy_slept_costs_no_request() {
         });
         asked.1.recv().unwrap();
         scene.origin.hang_up();
+        let deadline = Instant::now() + PATIENCE;
         while scene.origin.open() > 0 {
+            assert!(Instant::now() < deadline, "a connection is left");
             thread::yield_now();
         }
         // A connection that was used within the last tenth of a second is not looked at before it is written to.

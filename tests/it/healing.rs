@@ -420,7 +420,7 @@ fn after_a_sleep_the_first_request_waits_for_the_renewal() {
     heard(&proxy, "credentials are ready");
     succeeds(&proxy, Via::Http1);
     // As a laptop's lid: nothing of the proxy runs until what it holds is over.
-    proxy.process().signal("STOP");
+    proxy.process().stop();
     let over = SystemTime::now() + Duration::from_secs(7);
     while SystemTime::now() < over {
         thread::sleep(Duration::from_millis(50));

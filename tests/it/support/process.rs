@@ -126,6 +126,17 @@ impl Running {
         assert!(sent.expect("sh starts").success(), "signal {name} was not taken");
     }
 
+    /// Stops it, and waits until all of its threads stand still: the one that takes the signal stops the others, and they
+    /// run on until it has been scheduled. `CONT` lets them go on.
+    #[cfg(unix)]
+    pub fn stop(&self) {
+        use rustix::process::{Pid, WaitOptions, waitpid};
+        self.signal("STOP");
+        let id = Pid::from_raw(self.child.id().cast_signed()).expect("a process has a number");
+        let seen = waitpid(Some(id), WaitOptions::UNTRACED).expect("the child is ours");
+        assert!(seen.is_some_and(|(_, status)| status.stopped()), "it ended instead");
+    }
+
     /// Waits for its end: both streams closed and the process gone.
     ///
     /// # Panics
