@@ -305,7 +305,7 @@ impl Drop for Unheard {
 
 #[test]
 fn a_log_that_nobody_reads_stops_no_request() {
-    /// Each is two lines of diagnostics; a pipe holds 64 KiB.
+    /// Each is two lines of diagnostics at least; a pipe holds 64 KiB at most.
     const COUNT: usize = 1000;
     let (origin, launch) = Setup::new().top("log.filter = \"debug\"").prepare(ok);
     let mut proxy = Unheard(launch.command().stderr(Stdio::piped()).spawn().unwrap());
@@ -340,8 +340,10 @@ fn a_log_that_nobody_reads_stops_no_request() {
         thread::yield_now();
     };
     assert_eq!(ended.code(), Some(0));
-    let held: usize = log.lines().map_while(Result::ok).map(|line| line.len()).sum();
-    assert!(held > 60_000, "the pipe was full: {held}");
+    // How many bytes a full pipe holds depends on how writes fall into its pages; that it was full shows in what is not
+    // in it.
+    let held = log.lines().map_while(Result::ok).count();
+    assert!((1..2 * COUNT).contains(&held), "the pipe was full: {held} lines");
 }
 
 #[test]
