@@ -12,13 +12,16 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{
-    PATIENCE,
-    client::{Ask, Client, Via},
-    origin::{Origin, Then, answer},
-    process::{Address, listening},
-    root,
-    scene::{ACCESS_KEY, API_KEY, SECRET, Scene, Setup, TOKEN, ok},
+use crate::{
+    resources::dropped,
+    support::{
+        PATIENCE,
+        client::{Ask, Client, Via},
+        origin::{Origin, Then, answer},
+        process::{Address, listening},
+        root,
+        scene::{ACCESS_KEY, API_KEY, SECRET, Scene, Setup, TOKEN, ok},
+    },
 };
 
 /// The line of the request for this path.
@@ -305,15 +308,19 @@ impl Drop for Unheard {
 
 #[test]
 fn a_log_that_nobody_reads_stops_no_request() {
-    /// Each is two lines of diagnostics at least; a pipe holds 64 KiB at most.
-    const COUNT: usize = 1000;
-    let (origin, launch) = Setup::new().top("log.filter = \"debug\"").prepare(ok);
+    /// Each is two lines of diagnostics at least, and half a kilobyte: more than a pipe and all that waits for it hold.
+    const COUNT: usize = 4000;
+    let (origin, launch) = Setup::new().top("admin = \"127.0.0.1:0\"\nlog.filter = \"debug\"").prepare(ok);
     let mut proxy = Unheard(launch.command().stderr(Stdio::piped()).spawn().unwrap());
     let mut log = BufReader::new(proxy.0.stderr.take().unwrap());
-    let mut line = String::new();
+    let (mut line, mut admin) = (String::new(), None);
     let address = loop {
         line.clear();
         assert_ne!(log.read_line(&mut line).unwrap(), 0, "it starts");
+        let said: Value = serde_json::from_str(&line).unwrap();
+        if said["message"].as_str().unwrap().starts_with("admin on ") {
+            admin = Some(said["address"].as_str().unwrap().parse().unwrap());
+        }
         if let Some(Address::Tcp(address)) = listening(&line) {
             break address;
         }
@@ -328,6 +335,7 @@ fn a_log_that_nobody_reads_stops_no_request() {
         assert_eq!(via.exchange(address, &Ask::new("GET", "/a")).unwrap().status, 200);
         crate::support::scene::assert_signed(&origin.next());
     }
+    assert!(dropped(admin.expect("it says where admin is")) > 0, "what is lost is counted");
     // Nor does it keep the process.
     let sent = Command::new("sh").args(["-c", "kill \"$0\"", &proxy.0.id().to_string()]).status();
     assert!(sent.unwrap().success());

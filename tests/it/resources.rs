@@ -133,7 +133,8 @@ fn deaf(origin: &Origin, out: Stdio, err: Stdio) -> (Started, SocketAddr, Socket
     (started, address, admin, launch)
 }
 
-fn dropped(admin: SocketAddr) -> u64 {
+/// How many lines of log are lost, by its own count.
+pub fn dropped(admin: SocketAddr) -> u64 {
     let answer = Via::Http1.exchange(admin, &get("/metrics")).unwrap();
     let mut lines = answer.text().lines();
     let value = lines.find_map(|line| line.strip_prefix("countersign_log_lines_dropped_total "));
