@@ -14,12 +14,15 @@ use std::{
     sync::{
         Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel},
+        mpsc,
     },
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{
+    Notify,
+    mpsc::{Receiver, Sender, channel, error::TrySendError},
+};
 use tracing::Level;
 
 use super::Phase;
@@ -28,8 +31,8 @@ use crate::config::LogFormat;
 /// The target of these lines, in the log's filter and in the lines themselves.
 pub const ACCESS: &str = "countersign::access";
 
-/// A buffer this full is handed over at once.
-const FULL: usize = 32 << 10;
+/// A buffer this full is handed over at once. With its last line it still fits into an empty pipe (64 KiB on Linux).
+const FULL: usize = 60 << 10;
 /// How long a line may wait in a buffer that is not full.
 const HELD: Duration = Duration::from_millis(100);
 /// Buffers that may wait for the writer. When it cannot keep up, lines are dropped rather than requests held up.
@@ -81,18 +84,20 @@ enum Message {
 
 /// The thread that writes.
 pub(super) struct Writer {
-    sender: SyncSender<Message>,
+    sender: Sender<Message>,
     /// Nothing ever comes; it is closed when the thread ends.
-    ended: Receiver<()>,
+    ended: mpsc::Receiver<()>,
 }
 
 impl Writer {
     pub(super) fn start() -> Self {
-        let (sender, receiver) = sync_channel(WAITING);
-        let (ending, ended) = channel();
+        // The standard library's channel wakes its receiver while it holds a lock that the receiver takes before it waits
+        // again: where both share a core, that is two more switches for each buffer.
+        let (sender, receiver) = channel(WAITING);
+        let (ending, ended) = mpsc::channel();
         std::thread::Builder::new()
             .name("log".into())
-            .spawn(move || write_all(&receiver, ending))
+            .spawn(move || write_all(receiver, ending))
             .expect("a process that starts can have a thread");
         Self { sender, ended }
     }
@@ -118,9 +123,9 @@ impl Writer {
     }
 }
 
-fn write_all(messages: &Receiver<Message>, _ending: Sender<()>) {
+fn write_all(mut messages: Receiver<Message>, _ending: mpsc::Sender<()>) {
     let mut out = io::stderr();
-    while let Ok(Message::Lines(mut lines)) = messages.recv() {
+    while let Some(Message::Lines(mut lines)) = messages.blocking_recv() {
         // A closed pipe or a full disk loses lines, never requests.
         let mut left = &lines[..];
         while !left.is_empty() {
@@ -150,7 +155,7 @@ fn empty() -> Vec<u8> {
 /// Writes into the thread's buffer, and hands that over.
 #[derive(Clone)]
 pub(super) struct Lines {
-    sender: SyncSender<Message>,
+    sender: Sender<Message>,
 }
 
 impl io::Write for Lines {
@@ -172,7 +177,7 @@ impl io::Write for Lines {
 #[derive(Default)]
 struct Held {
     lines: RefCell<Vec<u8>>,
-    sender: RefCell<Option<SyncSender<Message>>>,
+    sender: RefCell<Option<Sender<Message>>>,
     some: Rc<Notify>,
     second: Cell<u64>,
     /// The date and the time of day, to the second.
@@ -208,7 +213,7 @@ pub async fn flush_when_due() {
 /// How lines are written, decided before the first request. They are no events of `tracing`: passing thirty fields
 /// through a subscriber by reference, each to be matched again there, is work that writing them does not need.
 struct Form {
-    sender: SyncSender<Message>,
+    sender: Sender<Message>,
     /// What is below this is not written.
     least: Level,
     format: LogFormat,
@@ -295,9 +300,7 @@ impl Held {
                 self.lines.replace(lines);
                 self.some.notify_one();
             }
-            Err(
-                TrySendError::Full(Message::Lines(lines)) | TrySendError::Disconnected(Message::Lines(lines)),
-            ) => {
+            Err(TrySendError::Full(Message::Lines(lines)) | TrySendError::Closed(Message::Lines(lines))) => {
                 drop_lines(&lines);
             }
             Ok(()) | Err(_) => {}
