@@ -128,7 +128,8 @@ impl Wire {
         match self.watch.phase.get() {
             Phase::Idle => {
                 self.watch.phase.set(Phase::Head);
-                self.deadline = Some(Deadline::after(self.watch.crowd.limits().header_timeout));
+                // Begins once more of it has to be waited for; most heads come whole.
+                self.deadline = None;
                 self.in_first_line = !std::mem::take(&mut self.unsure);
                 self.after_head = None;
                 self.saw_head(bytes);
