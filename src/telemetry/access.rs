@@ -31,7 +31,8 @@ use crate::config::LogFormat;
 /// The target of these lines, in the log's filter and in the lines themselves.
 pub const ACCESS: &str = "countersign::access";
 
-/// A buffer this full is handed over at once. With its last line it still fits into an empty pipe (64 KiB on Linux).
+/// A buffer this full is handed over at once. With a last line of ordinary length it still fits into an empty pipe (64 KiB
+/// on Linux).
 const FULL: usize = 60 << 10;
 /// How long a line may wait in a buffer that is not full.
 const HELD: Duration = Duration::from_millis(100);

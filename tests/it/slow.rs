@@ -97,6 +97,28 @@ fn what_came_quickly_is_no_credit_for_a_trickle() {
 }
 
 #[test]
+fn a_head_that_trickles_ends_however_often_something_comes() {
+    /// Far more than there is time for.
+    const BYTES: usize = 1000;
+    let scene = limits("header_timeout = \"300ms\"").start_ok();
+    for already in [false, true] {
+        let mut client = Client::connect(scene.proxy.address()).unwrap();
+        if already {
+            assert_eq!(client.exchange(&get("/a")).unwrap().status, 200);
+        }
+        client.send(b"GET /b HTTP/1.1\r\nhost: localhost\r\nx: ").unwrap();
+        let mut sent = 0;
+        while sent < BYTES && !client.is_answered_within(Duration::from_millis(20)).unwrap() {
+            client.send(b"x").unwrap();
+            sent += 1;
+        }
+        assert!((2..BYTES).contains(&sent), "{sent}");
+        assert_refusal(&client.answer("GET").unwrap(), 408, "header-timeout");
+    }
+    assert_eq!(scene.origin.take().len(), 1, "nothing but the request that was whole");
+}
+
+#[test]
 fn an_honest_slow_body_arrives() {
     // Past the time from which the rate is looked at, faster than it must be, and slower than any network.
     let scene = limits("body_timeout = \"300ms\"\nmin_body_rate = \"10B\"").start_ok();
