@@ -8,10 +8,15 @@
 
 use std::{io, process::ExitCode};
 
+use mimalloc::MiMalloc;
+
 use countersign::{
     cli::{self, Command, output::errors_in_colour},
     config::{self, Config, Given},
 };
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     // Before anything is read that could hold a secret.
