@@ -10,6 +10,8 @@ ENV RUSTUP_TOOLCHAIN=${RUST}
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY src src
+# With what guides an optimised build: benches/profile.
+COPY .cargo .cargo
 COPY benches benches
 # What is built in: the template of `countersign stack`, the unit and the agent of `countersign service`.
 COPY config/cloudformation.yaml config/cloudformation.yaml

@@ -5,6 +5,7 @@
 //! | `agreement` | whatever is forwarded, aws-sigv4, the demo's verifier and botocore accept; what they read differently is refused |
 //! | `clients` | curl, httpx, requests, boto3, fetch and nghttp work unmodified, large bodies byte for byte |
 //! | `architecture` | ARCHITECTURE.md tells the truth: arrows, steps, invariants; links lead somewhere |
+//! | `building` | an optimised build is guided by the profile of its compiler, every other is left as it is |
 //! | `container` | the Dockerfile copies what is there and calls the program as it wants to be called |
 //! | `corpus` | raw requests of `tests/corpus` are refused or made harmless, over both protocols |
 //! | `instruments` | the tests' own tools tell the truth: origin, clients, outside verifiers, third-party gateway |
@@ -81,6 +82,7 @@ mod agreement;
 mod architecture;
 mod bodies;
 mod browser;
+mod building;
 mod canary;
 mod checking;
 mod clients;
