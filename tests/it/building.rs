@@ -28,13 +28,19 @@ fn has_profile() -> bool {
     String::from_utf8(told.stdout).unwrap() == read("benches/profile/compiler")
 }
 
-/// Whether what the compiler makes of a function is guided.
+/// Whether what the compiler makes of two functions is guided, of which the profile does not know the one, and the other,
+/// `main`, with another body.
 fn is_guided(arguments: &[&str]) -> bool {
     let folder = TempDir::new();
-    let source = folder.write("one.rs", "pub fn one(of: u32) -> u32 { if of > 1 { of } else { 1 } }\n");
+    let source = folder.write(
+        "one.rs",
+        "pub fn one(of: u32) -> u32 { if of > 1 { of } else { 1 } }\n\
+         #[unsafe(no_mangle)] pub extern \"C\" fn main(of: i32) -> i32 { (0..of).filter(|n| n % 3 == 1).sum() }\n",
+    );
     let made = folder.path().join("one.ll");
     let files = ["-o", made.to_str().unwrap(), source.to_str().unwrap()];
-    let output = call(&compiler(), &[&["--crate-type=lib", "--emit=llvm-ir"], arguments, &files].concat());
+    let kind = ["--edition=2024", "--crate-type=lib", "--emit=llvm-ir"];
+    let output = call(&compiler(), &[&kind, arguments, &files].concat());
     assert!(output.status.success(), "{output:?}");
     assert!(output.stderr.is_empty(), "a profile of other code is nothing to warn of: {output:?}");
     fs::read_to_string(made).unwrap().contains("ProfileSummary")
@@ -45,10 +51,9 @@ fn the_toolchain_that_we_name_has_the_profile() {
     let toolchain = read("rust-toolchain.toml");
     let version = toolchain.split("channel = \"").nth(1).unwrap().split('"').next().unwrap();
     let compiler = read("benches/profile/compiler");
-    assert!(
-        compiler.contains(&format!("release: {version}\n")),
-        "benches/profile/take takes it anew: {compiler}"
-    );
+    for line in [format!("release: {version}\n"), "host: x86_64-unknown-linux-gnu\n".to_owned()] {
+        assert!(compiler.contains(&line), "benches/profile/take takes it anew, on that host: {compiler}");
+    }
     assert!(root().join("benches/profile/countersign.profdata").is_file());
 }
 
@@ -95,6 +100,17 @@ fn who_counts_or_brings_a_profile_is_not_given_ours() {
         !output.status.success() && String::from_utf8_lossy(&output.stderr).contains("theirs"),
         "{output:?}"
     );
+}
+
+#[test]
+fn the_program_has_the_allocator_that_it_was_measured_with() {
+    let output = Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .arg("--version")
+        .env("MIMALLOC_VERBOSE", "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.starts_with("mimalloc: v2."), "{said}");
 }
 
 /// It may be unable to read the profile. What it is called with arrives word by word.
