@@ -1,13 +1,14 @@
 //! Request bodies that can be sent again, and answer bodies that give their connection back.
 
 use std::{
+    io::IoSlice,
     pin::Pin,
-    rc::Rc,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -16,31 +17,39 @@ use crate::coarse::Deadline;
 
 /// A request body in the pieces in which it came; a clone shares them.
 ///
+/// It is handed to hyper whole, as one frame: hyper flushes after each frame of this size, and each write of an upload
+/// wakes the stage, or what is on the way to it.
+///
 /// A pointer wide: hyper keeps room for 32 requests with each connection to a stage, so every word here is 256 bytes
 /// of each.
 #[derive(Debug, Clone, Default)]
 pub struct Chunks(Option<Box<Left>>);
 
-/// What is left to send; never nothing.
+/// What is left to send; never nothing as a body.
 #[derive(Debug, Clone)]
-struct Left {
-    pieces: Rc<[Bytes]>,
+pub struct Left {
+    /// hyper wants what it sends to be `Send`, so they are not in an `Rc`.
+    pieces: Arc<[Bytes]>,
     next: usize,
-    bytes: u64,
+    /// Of the next piece, how many bytes have been sent.
+    sent: usize,
+    bytes: usize,
 }
 
 impl Chunks {
     /// A body of these pieces.
     #[must_use]
-    pub fn new(pieces: Vec<Bytes>) -> Self {
-        let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
-        Self((bytes > 0).then(|| Box::new(Left { pieces: pieces.into(), next: 0, bytes })))
+    pub fn new(mut pieces: Vec<Bytes>) -> Self {
+        // An empty piece would look like the end.
+        pieces.retain(|piece| !piece.is_empty());
+        let bytes = pieces.iter().map(Bytes::len).sum();
+        Self((bytes > 0).then(|| Box::new(Left { pieces: pieces.into(), next: 0, sent: 0, bytes })))
     }
 
     /// Bytes that are still to be sent.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.0.as_ref().map_or(0, |left| left.bytes)
+        self.0.as_ref().map_or(0, |left| left.bytes as u64)
     }
 
     /// Whether there is nothing to send.
@@ -51,21 +60,14 @@ impl Chunks {
 }
 
 impl Body for Chunks {
-    type Data = Bytes;
+    type Data = Box<Left>;
     type Error = std::convert::Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let Some(left) = &mut self.0 else { return Poll::Ready(None) };
-        let piece = left.pieces.get(left.next).cloned();
-        left.next += 1;
-        left.bytes -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
-        if left.bytes == 0 {
-            self.0 = None;
-        }
-        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    ) -> Poll<Option<Result<Frame<Box<Left>>, Self::Error>>> {
+        Poll::Ready(self.0.take().map(|left| Ok(Frame::data(left))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -74,6 +76,38 @@ impl Body for Chunks {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.len())
+    }
+}
+
+impl Buf for Left {
+    fn remaining(&self) -> usize {
+        self.bytes
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.pieces.get(self.next).map_or(&[], |piece| &piece[self.sent..])
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let pieces = &self.pieces[self.next..];
+        for (place, (slice, piece)) in slices.iter_mut().zip(pieces).enumerate() {
+            *slice = IoSlice::new(if place == 0 { &piece[self.sent..] } else { piece });
+        }
+        slices.len().min(pieces.len())
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        self.bytes = self.bytes.checked_sub(count).expect("no more is sent than is left");
+        while let Some(piece) = self.pieces.get(self.next) {
+            let rest = piece.len() - self.sent;
+            if count < rest {
+                self.sent += count;
+                return;
+            }
+            count -= rest;
+            self.sent = 0;
+            self.next += 1;
+        }
     }
 }
 
@@ -152,5 +186,62 @@ impl Body for AnswerBody {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Chunks;
+    use bytes::{Buf as _, Bytes};
+    use http_body::Body as _;
+    use http_body_util::BodyExt as _;
+    use std::io::IoSlice;
+
+    const WHOLE: &[u8] = b"a body that came in pieces of very different length";
+
+    fn body() -> Chunks {
+        let ends = [0, 1, 1, 20, 21, 21, 50, WHOLE.len(), WHOLE.len()];
+        let piece = |ends: &[usize]| Bytes::from_static(&WHOLE[ends[0]..ends[1]]);
+        Chunks::new(ends.windows(2).map(piece).collect())
+    }
+
+    /// hyper writes what it is given by slices, and goes on wherever the connection took no more.
+    #[tokio::test]
+    async fn however_much_of_a_body_is_taken_at_once_all_of_it_is_sent_in_order() {
+        for step in 1..=WHOLE.len() {
+            for slots in [1, 2, 64] {
+                let mut left = body().frame().await.unwrap().unwrap().into_data().unwrap();
+                let mut seen = Vec::new();
+                while left.has_remaining() {
+                    assert_eq!(left.remaining(), WHOLE.len() - seen.len());
+                    let mut slices = [IoSlice::new(&[]); 64];
+                    let filled = left.chunks_vectored(&mut slices[..slots]);
+                    assert!(
+                        slices[..filled].iter().all(|slice| !slice.is_empty()),
+                        "empty would look like the end"
+                    );
+                    assert_eq!(left.chunk(), &*slices[0]);
+                    let offered: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
+                    let taken = step.min(offered.len());
+                    seen.extend_from_slice(&offered[..taken]);
+                    left.advance(taken);
+                }
+                assert_eq!(seen, WHOLE, "{step} bytes at once, {slots} slices");
+                assert!(left.chunk().is_empty() && left.chunks_vectored(&mut [IoSlice::new(&[])]) == 0);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_is_one_frame_and_a_clone_is_whole() {
+        let mut first = body();
+        let again = first.clone();
+        assert_eq!((first.len(), first.size_hint().exact()), (WHOLE.len() as u64, Some(WHOLE.len() as u64)));
+        let mut frame = first.frame().await.unwrap().unwrap().into_data().unwrap();
+        frame.advance(7);
+        assert!(first.is_end_stream() && first.is_empty() && first.frame().await.is_none());
+        assert_eq!(again.collect().await.unwrap().to_bytes(), WHOLE);
+        let nothing = Chunks::new(vec![Bytes::new()]);
+        assert!(nothing.is_end_stream() && nothing.is_empty());
     }
 }

@@ -26,6 +26,9 @@ const PROBES: u32 = 2;
 /// as well how long a stage may refuse to take more of an upload. (Linux: `TCP_USER_TIMEOUT`, RFC 5482)
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const UNHEARD: Duration = Duration::from_secs(15);
+/// How much of an upload is encrypted before it is written. rustls has 64 KiB, and most writes wake somebody, which costs
+/// more than to encrypt that.
+const ENCRYPTED: usize = 512 << 10;
 
 /// Where to dial, and how.
 pub(super) struct Dialer {
@@ -85,7 +88,10 @@ impl Dialer {
         let Some((connector, name)) = &self.tls else { return Ok(Stream::plain(wire)) };
         let host = || name.to_str().into_owned();
         match coarse::timeout(self.timeouts.tls, connector.connect(name.clone(), wire)).await {
-            Ok(Ok(stream)) => Ok(Stream::tls(stream)),
+            Ok(Ok(mut stream)) => {
+                stream.get_mut().1.set_buffer_limit(Some(ENCRYPTED));
+                Ok(Stream::tls(stream))
+            }
             Ok(Err(source)) => Err(Failure::Tls { host: host(), source }),
             Err(coarse::Elapsed) => Err(Failure::TlsTimeout { host: host() }),
         }
