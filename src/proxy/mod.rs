@@ -53,7 +53,6 @@ mod record;
 mod refusal;
 mod refuse;
 mod respond;
-mod reuse;
 mod route;
 mod rules;
 mod sanitize;
@@ -98,7 +97,6 @@ pub fn chain(
 ) -> impl Service<Incoming, Response = Response<AnswerOut>, Error = Infallible> + Clone + use<> {
     let (first, door, last) = (Rc::clone(shared), Rc::clone(shared), Rc::clone(shared));
     let tells_id = shared.config().request_id;
-    let boxes = shared.shelf.boxes(attempt::attempt);
     let quiet = Rc::clone(&shared.quiet);
     ServiceBuilder::new()
         // Outside of everything, as a probe is no request. Not there without a path for it.
@@ -128,5 +126,5 @@ pub fn chain(
         // Next to the sending, so that every answer of the stage passes here and no answer of ours does.
         .layer(layer_fn(respond::Respond::new))
         // Boxed, the only box among the futures: it is the large one, and every layer moves what is inside it.
-        .service(service_fn(move |request| boxes.hold(attempt::attempt(request))))
+        .service(service_fn(|request| Box::pin(attempt::attempt(request))))
 }

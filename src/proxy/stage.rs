@@ -17,7 +17,6 @@ use super::{
     quiet::Quiet,
     rate::Rate,
     refusal::{Code, Refusal},
-    reuse::Shelf,
     rules::Rules,
     token::CallerToken,
 };
@@ -42,7 +41,6 @@ pub struct Shared {
     pub(super) budget: Arc<Budget>,
     pub(super) door: Rc<Door>,
     pub(super) quiet: Rc<Quiet>,
-    pub(super) shelf: Shelf,
 }
 
 /// No stage can be served; this is why one of them cannot.
@@ -70,15 +68,7 @@ impl Shared {
         let door = Door::new(&budget.places, config.limits.in_flight_wait);
         let token = config.guard.token.as_ref().map(|from| CallerToken::new(sources.token(from)));
         let quiet = Rc::new(Quiet::new(&config.log));
-        Rc::new(Self {
-            config,
-            stages,
-            token,
-            budget: Arc::clone(budget),
-            door,
-            quiet,
-            shelf: Shelf::default(),
-        })
+        Rc::new(Self { config, stages, token, budget: Arc::clone(budget), door, quiet })
     }
 
     /// The configuration that it was made for.
