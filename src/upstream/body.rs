@@ -17,8 +17,8 @@ use crate::coarse::Deadline;
 
 /// A request body in the pieces in which it came; a clone shares them.
 ///
-/// It is handed to hyper whole, as one frame: hyper flushes after each frame of this size, and each write of an upload
-/// wakes the stage, or what is on the way to it.
+/// It is handed to hyper whole, as one frame: hyper writes whenever it has taken frames of 128 KiB, and most writes wake
+/// whoever reads.
 ///
 /// A pointer wide: hyper keeps room for 32 requests with each connection to a stage, so every word here is 256 bytes
 /// of each.

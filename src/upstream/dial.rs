@@ -119,3 +119,108 @@ impl Dialer {
         Failure::Connect { target: self.display.clone(), source: Box::new(error) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Dialer, ENCRYPTED};
+    use crate::config::Timeouts;
+    use rustls::{
+        ClientConfig, RootCertStore, ServerConfig, ServerConnection,
+        pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    };
+    use std::{
+        future::poll_fn,
+        io::Read as _,
+        net::{TcpListener, TcpStream},
+        pin::Pin,
+        sync::Arc,
+        task::Poll,
+        thread,
+        time::Duration,
+    };
+    use tokio::{
+        io::AsyncWrite as _,
+        runtime::{Builder, LocalOptions},
+    };
+
+    /// TLS settings of a stage, and of whoever trusts it.
+    fn settings() -> (ServerConfig, ClientConfig) {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let made = rcgen::generate_simple_self_signed(["stage.localhost".to_owned()]).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+        let stage = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let ours = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        (stage, ours)
+    }
+
+    /// A stage that answers the handshake and then reads nothing.
+    fn silent(listener: TcpListener, settings: ServerConfig) -> TcpStream {
+        let (mut tcp, _) = listener.accept().unwrap();
+        let mut tls = ServerConnection::new(Arc::new(settings)).unwrap();
+        while tls.is_handshaking() {
+            tls.complete_io(&mut tcp).unwrap();
+        }
+        tcp
+    }
+
+    #[test]
+    fn an_upload_is_encrypted_so_far_ahead_and_no_further() {
+        let runtime =
+            Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
+        runtime.block_on(upload());
+    }
+
+    async fn upload() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url =
+            format!("https://stage.localhost:{}", listener.local_addr().unwrap().port()).parse().unwrap();
+        let (stage, ours) = settings();
+        let limit = Duration::from_secs(30);
+        let timeouts =
+            Timeouts { connect: limit, tls: limit, first_byte: limit, idle: limit, connection_age: limit };
+        let stage = thread::spawn(move || silent(listener, stage));
+        let mut stream = Dialer::new(&url, None, Some(Arc::new(ours)), timeouts).dial().await.unwrap();
+        let mut stage = stage.join().unwrap();
+
+        // Until neither the kernel nor TLS takes any more.
+        let piece = vec![b'x'; 128 << 10];
+        let mut taken = 0;
+        while let Some(more) = poll_fn(|cx| match Pin::new(&mut stream).poll_write(cx, &piece) {
+            Poll::Ready(written) => Poll::Ready(Some(written.unwrap())),
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await
+        {
+            taken += more;
+        }
+        let flushed = poll_fn(|cx| Poll::Ready(Pin::new(&mut stream).poll_flush(cx).is_ready())).await;
+        assert!(!flushed && stream.traffic().is_unsent(), "{taken}");
+
+        // What the stage can read by now is what left; TLS adds 22 bytes to 16 KiB.
+        stage.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        let mut left = 0;
+        let mut buffer = vec![0; 1 << 20];
+        while let Ok(length) = stage.read(&mut buffer) {
+            left += length;
+        }
+        let ahead = taken - (left - left / (16 << 10) * 22);
+        assert!((ENCRYPTED / 2..=ENCRYPTED + (16 << 10)).contains(&ahead), "{taken} taken, {left} left");
+
+        let reading = thread::spawn(move || while stage.read(&mut buffer).is_ok_and(|length| length > 0) {});
+        poll_fn(|cx| Pin::new(&mut stream).poll_flush(cx)).await.unwrap();
+        assert!(!stream.traffic().is_unsent());
+        drop(stream);
+        reading.join().unwrap();
+    }
+}

@@ -38,8 +38,7 @@ use crate::{
 const KEEP: Duration = Duration::from_secs(55);
 /// After so long at rest a connection is looked at before it is written to.
 const REST: Duration = Duration::from_millis(100);
-/// How long a kept connection may take to be ready. One that is not by then is still being written to: the stage
-/// answered before it had read the request.
+/// How long a kept connection may take to be ready; by then its task has surely had its turn.
 const READY: Duration = Duration::from_millis(100);
 
 /// The connections to one stage.
@@ -246,6 +245,7 @@ impl Lease {
         if let Some(pool) = pool.upgrade()
             && !pool.retired.get()
             && !connection.sender.is_closed()
+            && !connection.traffic.is_unsent()
         {
             let counted = UpstreamConnection::idle(pool.stage);
             pool.idle.borrow_mut().push(Idle { connection, since: SystemTime::now(), counted });

@@ -29,6 +29,8 @@ pub(super) struct Traffic {
     answered: Cell<bool>,
     /// Whether to look, before the next byte is written, if the stage has closed its end.
     doubted: Cell<bool>,
+    /// Whether something was written and has not left yet. hyper does not tell: it takes for sent what TLS has taken.
+    unsent: Cell<bool>,
 }
 
 impl Traffic {
@@ -38,6 +40,7 @@ impl Traffic {
             begun: Cell::new(false),
             answered: Cell::new(false),
             doubted: Cell::new(false),
+            unsent: Cell::new(false),
         })
     }
 
@@ -58,6 +61,12 @@ impl Traffic {
     /// Whether any byte of the request left. Without one the stage cannot have acted.
     pub(super) const fn is_begun(&self) -> bool {
         self.begun.get()
+    }
+
+    /// Whether some of what was written is still here. A stage that has answered then did not read it first, and what
+    /// is written next would wait behind it.
+    pub(super) const fn is_unsent(&self) -> bool {
+        self.unsent.get()
     }
 
     /// Whether any byte of an answer came.
@@ -228,6 +237,7 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.traffic.unsent.set(true);
         each!(self, stream => stream.poll_write(cx, buf))
     }
 
@@ -236,6 +246,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.traffic.unsent.set(true);
         each!(self, stream => stream.poll_write_vectored(cx, bufs))
     }
 
@@ -247,7 +258,9 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => stream.poll_flush(cx))
+        let flushed = each!(self, stream => stream.poll_flush(cx));
+        self.traffic.unsent.set(flushed.is_pending());
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

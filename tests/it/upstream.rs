@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write as _},
-    net::{Shutdown, TcpListener},
+    net::{Shutdown, TcpListener, TcpStream},
     sync::{Mutex, mpsc},
     thread,
     time::{Duration, Instant},
@@ -412,6 +412,43 @@ fn a_stage_that_answers_before_it_reads_holds_up_no_other_request() {
     for via in Via::ALL {
         let upload = scene.sent(via, &Ask::new("PUT", "/upload").body(vec![b'x'; 9 << 20]));
         let next = scene.sent(via, &Ask::new("GET", "/next"));
+        assert_ne!(next.connection, upload.connection);
+        go.send(()).unwrap();
+    }
+}
+
+/// How much a connection on this machine takes that nobody reads from.
+fn unread() -> usize {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let _other = listener.accept().unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let (piece, mut taken) = (vec![0; 64 << 10], 0);
+    while let Ok(length) = stream.write(&piece) {
+        taken += length;
+    }
+    taken
+}
+
+/// The rest of the upload is neither in the kernel nor with hyper, which takes it for sent.
+#[test]
+fn what_tls_still_has_of_an_upload_holds_up_no_other_request() {
+    let (go, gone) = mpsc::channel::<()>();
+    let gone = Mutex::new(gone);
+    let options = Options { answer_at_head: true, ..Options::default() };
+    // The kernel would end the connection after 15 seconds, and the request would go over another.
+    let rule = "timeouts.first_byte = \"5s\"\nroute = [{ path = \"/*\", auth = \"none\" }]";
+    let scene = Setup::new().stage(rule).origin(options).start(move |request, reply| {
+        ok(request, reply)?;
+        if request.target() == b"/prod/upload" {
+            let _ = gone.lock().unwrap().recv();
+        }
+        Ok(Then::Keep)
+    });
+    let unread = unread();
+    for more in [192 << 10, 256 << 10, 320 << 10] {
+        let upload = scene.sent(Via::Http1, &Ask::new("PUT", "/upload").body(vec![b'x'; unread + more]));
+        let next = scene.sent(Via::Http1, &Ask::new("GET", "/next"));
         assert_ne!(next.connection, upload.connection);
         go.send(()).unwrap();
     }
