@@ -395,20 +395,25 @@ fn a_slow_upload_is_not_cut() {
     stage.join().unwrap();
 }
 
-#[test]
-fn a_stage_that_answers_before_it_reads_holds_up_no_other_request() {
+/// A stage that answers an upload before it reads it, stays, and reads no more until it is told to go.
+fn answers_early(setup: Setup) -> (Scene, mpsc::Sender<()>) {
     let (go, gone) = mpsc::channel::<()>();
     let gone = Mutex::new(gone);
     let options = Options { answer_at_head: true, ..Options::default() };
     let rule = "route = [{ path = \"/*\", auth = \"none\" }]";
-    let scene = Setup::new().plain().stage(rule).origin(options).start(move |request, reply| {
+    let scene = setup.stage_more(rule).origin(options).start(move |request, reply| {
         ok(request, reply)?;
         if request.target() == b"/prod/upload" {
-            // The connection stays open, and nothing more is read from it.
             let _ = gone.lock().unwrap().recv();
         }
         Ok(Then::Keep)
     });
+    (scene, go)
+}
+
+#[test]
+fn a_stage_that_answers_before_it_reads_holds_up_no_other_request() {
+    let (scene, go) = answers_early(Setup::new().plain());
     for via in Via::ALL {
         let upload = scene.sent(via, &Ask::new("PUT", "/upload").body(vec![b'x'; 9 << 20]));
         let next = scene.sent(via, &Ask::new("GET", "/next"));
@@ -433,18 +438,8 @@ fn unread() -> usize {
 /// The rest of the upload is neither in the kernel nor with hyper, which takes it for sent.
 #[test]
 fn what_tls_still_has_of_an_upload_holds_up_no_other_request() {
-    let (go, gone) = mpsc::channel::<()>();
-    let gone = Mutex::new(gone);
-    let options = Options { answer_at_head: true, ..Options::default() };
     // The kernel would end the connection after 15 seconds, and the request would go over another.
-    let rule = "timeouts.first_byte = \"5s\"\nroute = [{ path = \"/*\", auth = \"none\" }]";
-    let scene = Setup::new().stage(rule).origin(options).start(move |request, reply| {
-        ok(request, reply)?;
-        if request.target() == b"/prod/upload" {
-            let _ = gone.lock().unwrap().recv();
-        }
-        Ok(Then::Keep)
-    });
+    let (scene, go) = answers_early(Setup::new().stage("timeouts.first_byte = \"5s\""));
     let unread = unread();
     for more in [192 << 10, 256 << 10, 320 << 10] {
         let upload = scene.sent(Via::Http1, &Ask::new("PUT", "/upload").body(vec![b'x'; unread + more]));
