@@ -5,6 +5,7 @@
 //!
 //! `cargo bench --bench exchange`
 
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run says so by a panic")]
 
 use std::{

@@ -2,6 +2,7 @@
 //!
 //! `cargo bench --bench sign`
 
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run says so by a panic")]
 
 use std::{

@@ -21,9 +21,8 @@
 //! | `fuzzing` | promises that hold for any input: behind the feature `fuzzing`, and in the tests |
 //! | [`curl`] | a request as a command for a shell: pure |
 //! | [`secret`] | text that must never be seen |
+//! | [`sha256`] | SHA-256 of bodies, many side by side |
 //! | [`coarse`] | deadlines that cost a request nothing |
-
-#![forbid(unsafe_code)]
 
 pub mod admin;
 pub mod aws;
@@ -40,6 +39,7 @@ pub mod fuzzing;
 pub mod proxy;
 pub mod secret;
 pub mod server;
+pub mod sha256;
 pub mod sigv4;
 pub mod telemetry;
 pub mod upstream;

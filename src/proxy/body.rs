@@ -29,7 +29,6 @@ use futures_util::future::Either;
 use http::{HeaderValue, Method, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use sha2::{Digest as _, Sha256};
 use tower::Service;
 
 use super::{
@@ -41,6 +40,7 @@ use super::{
 use crate::{
     coarse,
     config::Limits,
+    sha256::{Hash, Long},
     sigv4::{EMPTY_SHA256, hex_into},
     telemetry::{Phase, Record},
     upstream::Chunks,
@@ -65,6 +65,8 @@ pub(super) struct Body {
     hash: Option<String>,
     /// Its part of the budget, until the request is done.
     _share: Option<Share>,
+    /// Counts it among the long bodies, likewise.
+    _long: Option<Long>,
 }
 
 impl Body {
@@ -109,7 +111,7 @@ where
             if matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
                 head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
             }
-            let body = Body { chunks: Chunks::default(), hash: None, _share: None };
+            let body = Body { chunks: Chunks::default(), hash: None, _share: None, _long: None };
             return Either::Left(self.next.call(Buffered { head, body }));
         }
         let (mut next, shared) = (self.next.clone(), Rc::clone(&self.shared));
@@ -134,7 +136,7 @@ async fn read(request: Sanitized, shared: &Shared) -> Result<Buffered, Refusal> 
     let record = Rc::clone(&head.record);
     let mut share = room(shared, ahead(0, 0, most), &record).await?;
     let mut pieces = Pieces::default();
-    let mut hash = Sha256::new();
+    let mut hash = Hash::default();
     let mut pace = Pace::new();
     while let Some(frame) = coarse::timeout(limits.body_timeout, body.frame())
         .await
@@ -147,26 +149,28 @@ async fn read(request: Sanitized, shared: &Shared) -> Result<Buffered, Refusal> 
             head.record.ends_connection.set(true);
             continue;
         };
-        hash.update(&piece);
         pace.bytes += piece.len() as u64;
-        pieces.push(piece);
-        if pieces.bytes > limits.max_body {
+        let come = pieces.bytes + piece.len() as u64;
+        if come > limits.max_body {
             return Err(too_large(limits.max_body));
         }
         if !body.is_end_stream() && pace.is_too_slow(limits) {
             return Err(Code::BodyTooSlow.into());
         }
         let charged = share.num_permits() as u64;
-        if pieces.bytes > charged {
+        if come > charged {
             let asked = Instant::now();
-            share.merge(match shared.budget.try_take(ahead(charged, pieces.bytes, most)) {
+            share.merge(match shared.budget.try_take(ahead(charged, come, most)) {
                 Some(more) => more,
                 // Room is scarce, so no more than what has come.
-                None => room(shared, in_permits(pieces.bytes - charged), &record).await?,
+                None => room(shared, in_permits(come - charged), &record).await?,
             });
             // While it waits for room the client cannot send.
             pace.since += asked.elapsed();
         }
+        // It may wait for the pieces of others, so it is charged for by now.
+        hash.update(&piece).await;
+        pieces.push(piece);
     }
     let pieces = pieces.finish();
     if let Some(capture) = &head.record.capture {
@@ -175,9 +179,10 @@ async fn read(request: Sanitized, shared: &Shared) -> Result<Buffered, Refusal> 
     let chunks = Chunks::new(pieces);
     head.record.received.set(chunks.len());
     head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(chunks.len()));
+    let (digest, long) = hash.finish();
     let mut hex = String::with_capacity(64);
-    hex_into(&mut hex, &hash.finalize().into());
-    Ok(Buffered { head, body: Body { chunks, hash: Some(hex), _share: Some(share) } })
+    hex_into(&mut hex, &digest);
+    Ok(Buffered { head, body: Body { chunks, hash: Some(hex), _share: Some(share), _long: long } })
 }
 
 /// Room for so many bytes; the wait for it counts as waiting, not as the client's sending.

@@ -27,8 +27,8 @@ const PROBES: u32 = 2;
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const UNHEARD: Duration = Duration::from_secs(15);
 /// How much of an upload is encrypted before it is written. rustls has 64 KiB, and most writes wake somebody, which costs
-/// more than to encrypt that.
-const ENCRYPTED: usize = 512 << 10;
+/// more than to encrypt that. A little over 512 KiB, or the end of a body of 1 MiB would be a write of its own.
+const ENCRYPTED: usize = (512 << 10) + (16 << 10);
 
 /// Where to dial, and how.
 pub(super) struct Dialer {

@@ -5,6 +5,7 @@
 //! everything that any crate logs, down to TRACE, is kept, and at the end none of it may hold a secret: every secret
 //! here contains `hunter2`.
 
+#![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,

@@ -433,6 +433,18 @@ fn nothing_is_left_for_later() {
 }
 
 #[test]
+fn one_call_is_unsafe() {
+    for (path, ..) in program() {
+        let words = tokens(&code(&fs::read_to_string(&path).unwrap()));
+        let count = words.iter().filter(|word| *word == "unsafe").count();
+        let expected = usize::from(path.ends_with("src/sha256/lanes/avx512.rs"));
+        assert_eq!(count, expected, "{}", shown(&path));
+    }
+    assert!(read("Cargo.toml").contains("\nunsafe_code = \"deny\"\n"));
+    assert!(read("src/main.rs").contains("#![forbid(unsafe_code)]"));
+}
+
+#[test]
 fn links_in_the_documents_lead_somewhere() {
     let mut documents = files("docs", "md");
     for entry in fs::read_dir(root()).unwrap() {

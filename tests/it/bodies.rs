@@ -1,6 +1,9 @@
 //! Bodies on the way in: read whole and bounded before anything is forwarded, sent with an exact length, never changed.
 
-use std::sync::{Mutex, mpsc};
+use std::{
+    sync::{Barrier, Mutex, mpsc},
+    thread,
+};
 
 use crate::support::{
     client::{Ask, Client, Via},
@@ -49,6 +52,41 @@ fn bodies_arrive_as_they_were_sent_with_their_length() {
             }
         }
     }
+}
+
+/// So many that they are hashed side by side where the processor can; who leaves halfway takes none of the others along.
+#[test]
+fn many_long_uploads_at_once_are_each_signed_for_what_they_are() {
+    let scene = Setup::new().start_ok();
+    let body = |n: usize| [n.to_string().into_bytes(), noise(300_000 + 12_345 * n)].concat();
+    let (whole, cut): (Vec<usize>, Vec<usize>) = (0..40).partition(|n| n % 5 > 0);
+    let half_is_sent = Barrier::new(whole.len() + cut.len());
+    thread::scope(|scope| {
+        for n in [&whole[..], &cut].concat() {
+            let mut client = Client::connect(scene.proxy.address()).unwrap();
+            let (cut, half_is_sent) = (&cut, &half_is_sent);
+            scope.spawn(move || {
+                let bytes = Ask::new("POST", &format!("/{n}")).body(body(n)).bytes();
+                let (half, rest) = bytes.split_at(bytes.len() / 2);
+                client.send(half).unwrap();
+                half_is_sent.wait();
+                if !cut.contains(&n) {
+                    client.send(rest).unwrap();
+                    assert_eq!(client.answer("POST").unwrap().status, 200, "{n}");
+                }
+            });
+        }
+    });
+    let mut seen: Vec<usize> = Vec::new();
+    for request in scene.origin.take() {
+        assert_signed(&request);
+        let n = std::str::from_utf8(request.target()).unwrap().trim_start_matches("/prod/").parse().unwrap();
+        assert!(request.body == body(n), "{n}");
+        seen.push(n);
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, whole);
+    assert_eq!(scene.origin.failures(), [""; 0]);
 }
 
 #[test]
