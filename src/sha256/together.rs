@@ -234,6 +234,17 @@ mod tests {
     }
 
     #[test]
+    fn who_comes_a_turn_later_is_hashed_with_those_before() {
+        here(async {
+            let first = spawn_local(async { compress(START, blocks(3, 0)).await == alone(&blocks(3, 0)) });
+            let mut tasks = hand_in(WIDTH - 1);
+            tasks.push(first);
+            all_are_hashed(tasks).await;
+            assert_eq!(calls(), [(WIDTH, 3)]);
+        });
+    }
+
+    #[test]
     fn nobody_waits_for_those_who_bring_nothing() {
         here(async {
             let idle: Vec<_> = (0..2 * WIDTH).map(|_| Long::default()).collect();
